@@ -1,0 +1,159 @@
+"""Options of components: keyword-only frozen dataclasses, filled from text or values, checked, and described.
+
+A component's class has an attribute `Config`: the dataclass whose fields are its options, whose defaults are their defaults, and whose
+docstring (Google style, section `Attributes`) documents them. A field's metadata may bound it: `field(default=1.0, metadata={"low": 0})`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+from scenarios.errors import UserError, nearest
+
+C = TypeVar("C")
+
+
+def option(default: Any, *, low: float | None = None, high: float | None = None) -> Any:
+    """A dataclass field with bounds.
+
+    Args:
+        default: its default value.
+        low: the least value allowed.
+        high: the greatest value allowed.
+
+    Returns:
+        The field.
+    """
+    return dataclasses.field(default=default, metadata={"low": low, "high": high})
+
+
+def build(config: type[C], values: Mapping[str, Any], path: str) -> C:
+    """Fill a configuration dataclass.
+
+    Args:
+        config: the dataclass.
+        values: option names to values, or to text that stands for values.
+        path: what the options are called for the user, for instance `strategy`.
+
+    Returns:
+        The configuration, every value of the field's type and inside its bounds.
+
+    Raises:
+        UserError: an option does not exist, has the wrong type, or is out of bounds.
+    """
+    fields = {field.name: field for field in dataclasses.fields(config)}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(config)
+    checked = {}
+    for name, value in values.items():
+        if name not in fields:
+            raise UserError(f"unknown option {path}.{name}{nearest(name, fields)}")
+        checked[name] = _convert(value, hints[name], f"{path}.{name}")
+        _bound(checked[name], fields[name].metadata, f"{path}.{name}")
+    return config(**checked)
+
+
+def describe(config: type) -> list[tuple[str, str, Any, str]]:
+    """List the options of a configuration dataclass.
+
+    Args:
+        config: the dataclass.
+
+    Returns:
+        For each option its name, type, default and documentation.
+    """
+    texts = _attribute_texts(config.__doc__ or "")
+    rows = []
+    for field in dataclasses.fields(config):
+        if field.default is not dataclasses.MISSING:
+            default = field.default
+        else:
+            default = field.default_factory() if field.default_factory is not dataclasses.MISSING else None
+        rows.append((field.name, str(field.type), default, texts.get(field.name, "")))
+    return rows
+
+
+def _attribute_texts(docstring: str) -> dict[str, str]:
+    section = re.split(r"\n\s*Attributes:\s*\n", docstring)
+    texts: dict[str, str] = {}
+    name = ""
+    for line in section[1].splitlines() if len(section) > 1 else []:
+        found = re.match(r"\s{8}(\w+): (.*)", line) or re.match(r"\s{4,8}(\w+): (.*)", line)
+        if found:
+            name = found[1]
+            texts[name] = found[2].strip()
+        elif name and line.strip():
+            texts[name] += " " + line.strip()
+        elif not line.strip():
+            name = ""
+    return texts
+
+
+def _convert(value: Any, kind: Any, path: str) -> Any:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        if value is None or value in ("none", "null", "None", ""):
+            if type(None) in arguments:
+                return None
+        failures = []
+        for argument in arguments:
+            if argument is not type(None):
+                try:
+                    return _convert(value, argument, path)
+                except UserError as error:
+                    failures.append(error)
+        raise failures[0]
+    if origin is Literal:
+        if value in arguments:
+            return value
+        for argument in arguments:
+            if str(value).lower() == str(argument).lower():
+                return argument
+        raise UserError(f"{path} must be one of {', '.join(map(str, arguments))}, not '{value}'")
+    if origin is tuple:
+        parts = value.replace(" ", "").strip("[]()").split(",") if isinstance(value, str) else value
+        if not isinstance(parts, (list, tuple)):
+            parts = [parts]
+        return tuple(_convert(part, arguments[0], path) for part in parts if part != "")
+    return _convert_scalar(value, kind, path)
+
+
+def _convert_scalar(value: Any, kind: type, path: str) -> Any:
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    if kind is bool:
+        named = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+        if isinstance(value, bool):
+            return value
+        if str(value).lower() in named:
+            return named[str(value).lower()]
+    elif kind is int and not isinstance(value, bool):
+        try:
+            number = float(value)
+            if number.is_integer():
+                return int(value) if isinstance(value, str) and value.lstrip("+-").isdigit() else int(number)
+        except (TypeError, ValueError, OverflowError):
+            pass
+    elif kind is float and not isinstance(value, bool):
+        try:
+            number = float(value)
+            if not math.isnan(number):
+                return number
+        except (TypeError, ValueError):
+            pass
+    elif kind is str and not isinstance(value, (dict, list, tuple)):
+        return str(value)
+    raise UserError(f"{path} must be {words.get(kind, kind)}, not '{value}'")
+
+
+def _bound(value: Any, metadata: Mapping[str, Any], path: str) -> None:
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, (int, float)):
+            if metadata.get("low") is not None and number < metadata["low"]:
+                raise UserError(f"{path} must be at least {metadata['low']}, not {number}")
+            if metadata.get("high") is not None and number > metadata["high"]:
+                raise UserError(f"{path} must be at most {metadata['high']}, not {number}")

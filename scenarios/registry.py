@@ -1,0 +1,120 @@
+"""Names of components and where they live. Reading a registry imports neither torch nor any component.
+
+A row is a name, one line of text and a place (`module:Class`). A name may hold placeholders in capitals, as in `split-SET`; what stands in
+their place is handed to the component as an option (`set`). User code adds a row with `register`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from scenarios.errors import UserError, nearest
+
+T = TypeVar("T", bound=type)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One component.
+
+    Attributes:
+        name: what the user types; capitals are placeholders.
+        line: what it is, in one line.
+        place: `module:Class` of the component.
+        fixed: options that the name stands for (an alias such as `split-cifar`).
+    """
+
+    name: str
+    line: str
+    place: str
+    fixed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def match(self, name: str) -> dict[str, Any] | None:
+        """Compare a name with this row.
+
+        Args:
+            name: a name as the user types it.
+
+        Returns:
+            The options that the name stands for, or None where it is another component's name.
+        """
+        pattern = "".join(f"(?P<{part.lower()}>[a-z0-9].*?)" if part.isupper() else re.escape(part) for part in re.split(r"([A-Z]+)", self.name))
+        found = re.fullmatch(pattern, name)
+        return {**found.groupdict(), **self.fixed} if found else None
+
+
+class Registry:
+    """The components of one kind.
+
+    Args:
+        kind: what the components are called in messages, for instance `scenario`.
+        rows: the components that ship with the project.
+    """
+
+    def __init__(self, kind: str, rows: Iterable[Row]) -> None:
+        self.kind = kind
+        self.rows = {row.name: row for row in rows}
+        self._loaded: dict[str, type] = {}
+
+    def names(self) -> list[str]:
+        """All names, placeholders included.
+
+        Returns:
+            The names in the order of the registry.
+        """
+        return list(self.rows)
+
+    def find(self, name: str) -> tuple[Row, dict[str, Any]]:
+        """Look a name up: an exact row first, then rows with placeholders.
+
+        Args:
+            name: a name as the user types it.
+
+        Returns:
+            The row, and the options that the name stands for.
+
+        Raises:
+            UserError: no component is called so.
+        """
+        for row in sorted(self.rows.values(), key=lambda row: (row.name != name, any(c.isupper() for c in row.name))):
+            options = row.match(name)
+            if options is not None:
+                return row, options
+        raise UserError(f"unknown {self.kind} '{name}'{nearest(name, self.names())}")
+
+    def load(self, name: str) -> tuple[type, dict[str, Any]]:
+        """Import a component.
+
+        Args:
+            name: a name as the user types it.
+
+        Returns:
+            The component's class, and the options that the name stands for.
+        """
+        row, options = self.find(name)
+        if row.name not in self._loaded:
+            module, _, attribute = row.place.partition(":")
+            self._loaded[row.name] = getattr(importlib.import_module(module), attribute)
+        return self._loaded[row.name], options
+
+    def register(self, name: str, line: str) -> Callable[[T], T]:
+        """Decorate a class of the user's own so that it can be named on the command line.
+
+        Args:
+            name: what the user will type.
+            line: what it is, in one line.
+
+        Returns:
+            The decorator.
+        """
+
+        def add(component: T) -> T:
+            self.rows[name] = Row(name, line, f"{component.__module__}:{component.__qualname__}")
+            self._loaded[name] = component
+            return component
+
+        return add
