@@ -1,0 +1,1 @@
+"""How it is carried out: command line, configuration, engine, store, plots."""

@@ -1,0 +1,1 @@
+"""What the learner meets: images, streams, episodes."""

@@ -1,0 +1,123 @@
+"""Batches of a selection: a keyed shuffle each epoch, and augmentation as operations on whole batches of pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from scenarios.experience import Batch, Examples
+
+GeneratorFor = Callable[[str], torch.Generator]
+Augmentation = Literal["none", "flip", "crop", "crop-flip"]
+
+
+class BatchSource(Protocol):
+    """What a phase learns from: any number of passes of a known length."""
+
+    def __len__(self) -> int:
+        """Batches in one pass."""
+
+    def epoch(self, generator_for: GeneratorFor) -> Iterator[Batch]:
+        """One pass.
+
+        Args:
+            generator_for: gives the generator of a purpose (`"order"`, `"augmentation"`, ...) for this pass.
+
+        Yields:
+            The batches.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Shuffled:
+    """Every example once a pass, in a new order each time; the last batch may be smaller.
+
+    Attributes:
+        examples: the selection.
+        batch_size: examples a batch.
+        augmentation: what is done to the pixels.
+        drop_last: leave the smaller last batch out (where a method needs batches of one size).
+    """
+
+    examples: Examples
+    batch_size: int
+    augmentation: Augmentation = "none"
+    drop_last: bool = False
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.examples), self.batch_size)
+        return max(1, whole + (0 if self.drop_last or not rest else 1))
+
+    def epoch(self, generator_for: GeneratorFor) -> Iterator[Batch]:
+        """One pass.
+
+        Args:
+            generator_for: gives the generator of a purpose for this pass.
+
+        Yields:
+            The batches.
+        """
+        order = torch.randperm(len(self.examples), generator=generator_for("order")).to(self.examples.rows.device)
+        augment = augmenter(self.augmentation, generator_for("augmentation"))
+        for positions in order.split(self.batch_size)[: len(self)]:
+            yield self.examples.batch(positions, augment)
+
+
+def augmenter(kind: Augmentation, generator: torch.Generator) -> Callable[[Tensor], Tensor] | None:
+    """Make a random augmentation of batches.
+
+    Args:
+        kind: what is done.
+        generator: where its randomness comes from (on the CPU).
+
+    Returns:
+        A function of uint8 [B, C, H, W] to the same, or None where nothing is done.
+    """
+    if kind == "none":
+        return None
+
+    def augment(pixels: Tensor) -> Tensor:
+        if "crop" in kind:
+            pixels = random_crop(pixels, 4 if pixels.shape[-1] >= 32 else 2, generator)
+        if "flip" in kind:
+            pixels = random_flip(pixels, generator)
+        return pixels
+
+    return augment
+
+
+def random_crop(pixels: Tensor, padding: int, generator: torch.Generator) -> Tensor:
+    """Shift each image by up to `padding` pixels both ways, zeros flowing in.
+
+    All windows of the padded batch are a strided view; indexing it copies just the wanted ones.
+
+    Args:
+        pixels: [B, C, H, W].
+        padding: the largest shift.
+        generator: where the shifts come from (on the CPU).
+
+    Returns:
+        [B, C, H, W].
+    """
+    batch, _, height, width = pixels.shape
+    offsets = torch.randint(0, 2 * padding + 1, (2, batch), generator=generator).to(pixels.device)
+    windows = torch.nn.functional.pad(pixels, [padding] * 4).unfold(2, height, 1).unfold(3, width, 1)
+    return windows[torch.arange(batch, device=pixels.device), :, offsets[0], offsets[1]]
+
+
+def random_flip(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirror each image left to right with probability one half.
+
+    Args:
+        pixels: [B, C, H, W].
+        generator: where the choices come from (on the CPU).
+
+    Returns:
+        [B, C, H, W].
+    """
+    chosen = torch.rand(len(pixels), generator=generator).to(pixels.device) < 0.5
+    return torch.where(chosen[:, None, None, None], pixels.flip(3), pixels)

@@ -1,0 +1,306 @@
+"""Experiences and scenarios: an ordered stream of selections from one storage of images.
+
+Nothing is copied per experience. A scenario has one `ImageSet` to train on and one to test on; an experience, a replay buffer or a batch is
+a selection (`Examples`) of rows of it: which image, which output of the head is its target, and which experience it belongs to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from scenarios.images import ImageSet
+
+Setting = Literal["task", "domain", "class"]
+
+
+class Batch(NamedTuple):
+    """One batch, on the device.
+
+    Attributes:
+        x: float [B, C, H, W], normalised.
+        y: int64 [B], the output of the head that is right.
+        tasks: int64 [B], the experience that each example belongs to.
+        task: the experience that all of them belong to, or None where they are mixed.
+    """
+
+    x: Tensor
+    y: Tensor
+    tasks: Tensor
+    task: int | None
+
+
+class View:
+    """How images are seen, by experience. This one leaves them as they are; permutations and rotations derive from it."""
+
+    def __call__(self, images: Tensor, tasks: Tensor, task: int | None) -> Tensor:
+        """Transform a batch.
+
+        Args:
+            images: uint8 [B, C, H, W].
+            tasks: int64 [B], the experience of each.
+            task: the experience of all, or None where they are mixed.
+
+        Returns:
+            uint8 [B, C, H, W].
+        """
+        return images
+
+    def to(self, device: torch.device) -> View:
+        """Move what the view needs to a device.
+
+        Args:
+            device: where the images are.
+
+        Returns:
+            The view there.
+        """
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class Storage:
+    """What all selections of one side (train or test) of a scenario share.
+
+    Attributes:
+        images: the image set.
+        view: how images are seen, by experience.
+        scale: float [C, 1, 1], by which pixels 0..255 are multiplied.
+        shift: float [C, 1, 1], which is then added.
+        device: where batches are made.
+        channels_last: whether batches are laid out channels last (for convolutions).
+    """
+
+    images: ImageSet
+    view: View
+    scale: Tensor
+    shift: Tensor
+    device: torch.device = torch.device("cpu")
+    channels_last: bool = False
+
+    def to(self, device: torch.device, channels_last: bool) -> Storage:
+        """The same storage, making its batches elsewhere.
+
+        Args:
+            device: where.
+            channels_last: whether batches are laid out channels last.
+
+        Returns:
+            The storage there.
+        """
+        layout = channels_last and self.images.shape[0] > 1
+        return replace(
+            self, view=self.view.to(device), scale=self.scale.to(device), shift=self.shift.to(device), device=device, channels_last=layout
+        )
+
+    def pixels(self, rows: Tensor, tasks: Tensor, task: int | None) -> Tensor:
+        """Raw images as their experience sees them.
+
+        Args:
+            rows: int64 [B], indices into the image set, on the device.
+            tasks: int64 [B], the experience of each.
+            task: the experience of all, or None.
+
+        Returns:
+            uint8 [B, C, H, W].
+        """
+        return self.view(self.images.images_on(self.device).index_select(0, rows), tasks, task)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Turn pixels into the network's input.
+
+        Args:
+            pixels: uint8 [B, C, H, W].
+
+        Returns:
+            float32 [B, C, H, W].
+        """
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        return pixels.to(torch.float32, memory_format=layout).mul_(self.scale).add_(self.shift)
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """A selection of rows of a storage: an experience's training set, its test set, a replay buffer.
+
+    Attributes:
+        storage: what the rows index.
+        rows: int64 [n], which image.
+        targets: int64 [n], the output of the head that is right.
+        tasks: int64 [n], the experience it belongs to.
+        task: the experience that all belong to, or None where they are mixed.
+    """
+
+    storage: Storage
+    rows: Tensor
+    targets: Tensor
+    tasks: Tensor
+    task: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def select(self, positions: Tensor) -> Examples:
+        """A smaller selection.
+
+        Args:
+            positions: int64 [m], positions in this selection.
+
+        Returns:
+            Those examples, in that order.
+        """
+        return replace(self, rows=self.rows[positions], targets=self.targets[positions], tasks=self.tasks[positions])
+
+    def batch(self, positions: Tensor | slice, augment: Callable[[Tensor], Tensor] | None = None) -> Batch:
+        """Make one batch on the device.
+
+        Args:
+            positions: int64 [B] or a slice, positions in this selection.
+            augment: a function of raw pixels, uint8 [B, C, H, W] to the same.
+
+        Returns:
+            The batch.
+        """
+        tasks = self.tasks[positions]
+        pixels = self.storage.pixels(self.rows[positions], tasks, self.task)
+        return Batch(self.storage.normalise(augment(pixels) if augment else pixels), self.targets[positions], tasks, self.task)
+
+    def to(self, device: torch.device, channels_last: bool = False) -> Examples:
+        """The same selection, making its batches elsewhere.
+
+        Args:
+            device: where.
+            channels_last: whether batches are laid out channels last.
+
+        Returns:
+            The selection there.
+        """
+        return Examples(
+            self.storage.to(device, channels_last), self.rows.to(device), self.targets.to(device), self.tasks.to(device), self.task
+        )
+
+
+def concatenate(parts: Sequence[Examples]) -> Examples:
+    """Join selections of one storage.
+
+    Args:
+        parts: at least one selection, all of the same storage.
+
+    Returns:
+        All their examples, in order.
+    """
+    first = parts[0]
+    same = all(part.task == first.task for part in parts)
+    return Examples(
+        first.storage,
+        torch.cat([part.rows for part in parts]),
+        torch.cat([part.targets for part in parts]),
+        torch.cat([part.tasks for part in parts]),
+        first.task if same else None,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Experience:
+    """One step of a stream.
+
+    Attributes:
+        index: its place in the stream, from 0; also its task label.
+        name: what it is called in tables and plots.
+        outputs: the outputs of the head that belong to it.
+        classes: the names of its classes, in the order of its outputs.
+        train: what the learner sees.
+        validation: what selections may be made on; empty unless `scenario.validation_share` is above 0.
+        test: what it is judged on.
+    """
+
+    index: int
+    name: str
+    outputs: range
+    classes: tuple[str, ...]
+    train: Examples
+    validation: Examples
+    test: Examples
+
+
+@dataclass(frozen=True, eq=False)
+class Scenario:
+    """A stream of experiences to learn, and the same stream's test sets to judge by.
+
+    Attributes:
+        name: what the user typed.
+        setting: `task`, `domain` or `class`.
+        experiences: the stream.
+        data: `name`, `origin`, `fingerprint` and `verified` of the data.
+        input_shape: shape of one image, (C, H, W).
+        recommended: options of a run (path to value) that suit this scenario where the user says nothing.
+    """
+
+    name: str
+    setting: Setting
+    experiences: tuple[Experience, ...]
+    data: dict[str, Any]
+    input_shape: tuple[int, int, int]
+    recommended: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.experiences)
+
+    @property
+    def blocks(self) -> tuple[range, ...]:
+        """The blocks of the head: the outputs of each experience, or one block for all in setting `domain`."""
+        ranges = [experience.outputs for experience in self.experiences]
+        return tuple(dict.fromkeys(ranges))
+
+    @property
+    def num_outputs(self) -> int:
+        """Width of the head."""
+        return max(block.stop for block in self.blocks)
+
+    def in_play(self, index: int) -> range:
+        """The outputs that the loss looks at while an experience is learned.
+
+        Args:
+            index: the experience.
+
+        Returns:
+            Its own outputs in settings `task` and `domain`, all seen so far in setting `class`.
+        """
+        outputs = self.experiences[index].outputs
+        return range(0, outputs.stop) if self.setting == "class" else outputs
+
+    def task_mask(self) -> Tensor:
+        """Which outputs belong to which experience.
+
+        Returns:
+            bool [experiences, outputs].
+        """
+        mask = torch.zeros(len(self), self.num_outputs, dtype=torch.bool)
+        for experience in self.experiences:
+            mask[experience.index, experience.outputs.start : experience.outputs.stop] = True
+        return mask
+
+    def to(self, device: torch.device, channels_last: bool = False) -> Scenario:
+        """The same scenario, making its batches on a device.
+
+        Args:
+            device: where.
+            channels_last: whether batches are laid out channels last.
+
+        Returns:
+            The scenario there.
+        """
+        moved = tuple(
+            replace(
+                experience,
+                train=experience.train.to(device, channels_last),
+                validation=experience.validation.to(device, channels_last),
+                test=experience.test.to(device, channels_last),
+            )
+            for experience in self.experiences
+        )
+        return replace(self, experiences=moved)

@@ -1,0 +1,184 @@
+"""What every strategy has: options, a network, phases, predictions, and a state that can be saved.
+
+A strategy is made from its options (`strategies.make`), then prepared for a scenario. It returns losses and keeps its own state; it never
+loops, prints, or touches somebody else's tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from scenarios.batches import Shuffled
+from scenarios.experience import Batch, Examples, Experience, Scenario, Setting
+from scenarios.random import Randomness
+from strategies.networks.network import Network
+from strategies.phase import Phase, Step, TrainConfig, Update
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoOptions:
+    """A strategy without options."""
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """What a strategy is prepared with.
+
+    Attributes:
+        scenario: what it will meet, its batches made on the device.
+        train: how networks are trained.
+        build_network: makes the run's network, newly initialised from the run's seed; the same weights at every call.
+        randomness: of the run.
+        device: where it computes.
+    """
+
+    scenario: Scenario
+    train: TrainConfig
+    build_network: Callable[[], Network]
+    randomness: Randomness
+    device: torch.device
+
+
+class Strategy:
+    """Fine-tuning, and the ground of all other strategies: override what differs.
+
+    Args:
+        config: the options.
+    """
+
+    Config: ClassVar[type] = NoOptions
+    settings: ClassVar[frozenset[Setting]] = frozenset({"task", "domain", "class"})
+    """Settings that the strategy can work in."""
+    task_dependent: ClassVar[bool] = False
+    """Whether `logits` depends on the task label; if not, one pass answers with and without it."""
+
+    setup: Setup
+    network: Network
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def prepare(self, setup: Setup) -> None:
+        """Get ready for a scenario: build the network and whatever else the method keeps.
+
+        Args:
+            setup: what it will meet, and how it is trained.
+        """
+        self.setup = setup
+        self.network = setup.build_network()
+
+    def phases(self, experience: Experience) -> list[Phase]:
+        """What is done to learn an experience. Called again when a run resumes inside one, after `load_state_dict`.
+
+        Args:
+            experience: what is to be learned; the last that the learner may read from.
+
+        Returns:
+            The phases, in order.
+        """
+        update = Update(loss=self.loss, parameters=self.network.parameters)
+        return [Phase(name="train", batches=self.shuffled(experience.train), updates=(update,))]
+
+    def loss(self, batch: Batch) -> Step:
+        """Cross-entropy over the outputs in play.
+
+        Args:
+            batch: examples of the experience that is being learned.
+
+        Returns:
+            The step.
+        """
+        logits = self.network(batch.x, self.in_play(batch))
+        return Step(nn.functional.cross_entropy(logits, batch.y), logits, batch.y)
+
+    def in_play(self, batch: Batch) -> range | Tensor:
+        """The outputs that a training batch's loss looks at.
+
+        Args:
+            batch: the batch.
+
+        Returns:
+            A range for all examples or, where tasks are mixed and have outputs of their own, bool [B, K].
+        """
+        scenario = self.setup.scenario
+        if batch.task is not None:
+            return scenario.in_play(batch.task)
+        if scenario.setting == "task":
+            return self.task_mask[batch.tasks]
+        return scenario.in_play(int(batch.tasks.max()))
+
+    @property
+    def task_mask(self) -> Tensor:
+        """bool [experiences, outputs] on the device: which outputs belong to which experience."""
+        if not hasattr(self, "_task_mask"):
+            self._task_mask = self.setup.scenario.task_mask().to(self.setup.device)
+        return self._task_mask
+
+    def shuffled(self, examples: Examples) -> Shuffled:
+        """Batches of a selection as `train.*` asks for them.
+
+        Args:
+            examples: the selection.
+
+        Returns:
+            The source of batches.
+        """
+        return Shuffled(examples, self.setup.train.batch_size, self.setup.train.augmentation)
+
+    def logits(self, x: Tensor, task: int | None = None) -> Tensor:
+        """Answer, in evaluation mode.
+
+        Args:
+            x: float [B, C, H, W], normalised.
+            task: the task label, where it is given and the strategy uses it.
+
+        Returns:
+            [B, K], over the full width of the head.
+        """
+        self.network.eval()
+        return self.network(x)
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the head sees, in evaluation mode.
+
+        Args:
+            x: float [B, C, H, W], normalised.
+
+        Returns:
+            [B, F].
+        """
+        self.network.eval()
+        return self.network.features(x)
+
+    def train_mode(self) -> None:
+        """Put the networks into training mode; the engine calls it before training steps."""
+        self.network.train()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that is needed to go on bit for bit.
+
+        Returns:
+            Nested dictionaries, lists and tuples of tensors and plain values.
+        """
+        return {"network": self.network.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a saved state; `prepare` has been called with the same setup.
+
+        Args:
+            state: what `state_dict` gave.
+        """
+        self.network.load_state_dict(state["network"])
+
+    def report(self) -> dict[str, Any]:
+        """What belongs into the run's summary beside the common keys.
+
+        Returns:
+            Names to plain values; empty where there is nothing.
+        """
+        return {}
