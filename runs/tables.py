@@ -1,7 +1,7 @@
 """The accuracy matrix as a file and as a table on the terminal.
 
-`accuracy_matrix.csv` has the header `after,<experience>,...`, a row `initial` (before any learning) and one row for each learned experience,
-numbered from 0. An empty cell is one that the run's setting or strategy could not answer; in memory it is nan.
+`accuracy_matrix.csv` has the header `after,<experience>,...`, a row `initial` (before any learning) and one row for each learned
+experience, numbered from 0. An empty cell is one that the run's setting or strategy could not answer; in memory it is nan.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def read_matrix(path: Path) -> tuple[list[str], numpy.ndarray, numpy.ndarray]:
         path: the file.
 
     Returns:
-        The experiences' names, the initial row `[columns]`, and the matrix `[rows, columns]`, float64 with nan for empty cells. A run that was
-        stopped has fewer rows than columns.
+        The experiences' names, the initial row `[columns]`, and the matrix `[rows, columns]`, float64 with nan for empty cells.
+        A run that was stopped has fewer rows than columns.
 
     Raises:
         UserError: the file is not there or is not an accuracy matrix.
@@ -62,12 +62,12 @@ def read_matrix(path: Path) -> tuple[list[str], numpy.ndarray, numpy.ndarray]:
         labels = [row[0] for row in rows]
         cells = numpy.array([[float(cell) if cell else math.nan for cell in row[1:]] for row in rows], dtype=numpy.float64)
     except OSError as error:
-        raise UserError(f"no accuracy matrix at {path}: {error.strerror}; name the directory of a run that has finished an experience") from error
+        raise UserError(f"no accuracy matrix at {path} ({error.strerror}): name a run that has learned an experience") from error
     except (ValueError, IndexError, csv.Error) as error:
-        raise UserError(f"{path} is not an accuracy matrix ({error}); repeat the run") from error
+        raise UserError(f"{path} is not an accuracy matrix ({error}): repeat the run") from error
     expected = ["initial", *map(str, range(len(rows) - 1))]
     if header[:1] != ["after"] or labels != expected or cells.shape != (len(rows), len(header) - 1):
-        raise UserError(f"{path} is not an accuracy matrix: it needs the header 'after,...', a row 'initial' and rows 0, 1, ...; repeat the run")
+        raise UserError(f"{path} is not an accuracy matrix (header 'after,...', row 'initial', rows 0, 1, ...): repeat the run")
     return header[1:], cells[0], cells[1:]
 
 
