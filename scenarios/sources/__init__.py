@@ -1,1 +1,44 @@
-"""Data sets: where they come from and how they are decoded, once."""
+"""Data sets: where they come from and how they are decoded, once. Importing this imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scenarios.sources.registry import sources
+
+if TYPE_CHECKING:
+    from scenarios.images import ImageSet
+
+__all__ = ["load", "sources"]
+
+
+def load(
+    name: str,
+    *,
+    root: Path | None = None,
+    download: bool = True,
+    report: Callable[[str], None] | None = None,
+    path: str | None = None,
+) -> tuple[ImageSet, ImageSet]:
+    """Load a data set: found or downloaded, decoded once, then mapped into memory from the cache.
+
+    Args:
+        name: the set's name, as in `scenarios.sources.registry`.
+        root: the folder of all data sets; by default what PALIMPSEST_DATA names, else `./data`.
+        download: whether absent files may be fetched.
+        report: is told, in lines of text, what takes time.
+        path: the user's own file or folder, for `folder` and `npz`.
+
+    Returns:
+        The training and the test part.
+
+    Example:
+        >>> train, test = load("digits")
+        >>> train.shape, len(train) + len(test), train.origin
+        ((1, 8, 8), 1797, 'embedded')
+    """
+    from scenarios.sources.loader import load_set
+
+    return load_set(name, root, download, report, path)

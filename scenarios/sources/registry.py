@@ -10,7 +10,12 @@ sources = Registry(
         Row("digits", "1,797 handwritten digits of 8x8 pixels, shipped with scikit-learn", "scenarios.sources.embedded:Digits"),
         Row("glyphs", "characters of many scripts rendered from the fonts that matplotlib ships", "scenarios.sources.glyphs:Glyphs"),
         Row("generated", "32x32 colour images of 10 classes, made from a seed", "scenarios.sources.generated:Generated", {"classes": 10}),
-        Row("generated100", "32x32 colour images of 100 classes in 20 groups, made from a seed", "scenarios.sources.generated:Generated", {"classes": 100}),
+        Row(
+            "generated100",
+            "32x32 colour images of 100 classes in 20 groups, made from a seed",
+            "scenarios.sources.generated:Generated",
+            {"classes": 100},
+        ),
         Row("mnist", "handwritten digits, 28x28", "scenarios.sources.grey:Mnist"),
         Row("fashion", "Fashion-MNIST: clothes, 28x28", "scenarios.sources.grey:FashionMnist"),
         Row("kmnist", "KMNIST: cursive Japanese characters, 28x28", "scenarios.sources.grey:Kmnist"),
@@ -21,7 +26,11 @@ sources = Registry(
         Row("cifar100", "CIFAR-100, 32x32 colour, 20 superclasses", "scenarios.sources.cifar:Cifar100"),
         Row("tiny-imagenet", "Tiny-ImageNet: 200 classes, 64x64 colour", "scenarios.sources.folders:TinyImageNet"),
         Row("omniglot", "Omniglot: 1,623 handwritten characters of 50 alphabets", "scenarios.sources.omniglot:Omniglot"),
-        Row("folder", "any folder of images of your own: ROOT/train/CLASS/*.png and ROOT/test/CLASS/*.png", "scenarios.sources.folders:ImageFolder"),
+        Row(
+            "folder",
+            "any folder of images of your own: ROOT/train/CLASS/*.png and ROOT/test/CLASS/*.png",
+            "scenarios.sources.folders:ImageFolder",
+        ),
         Row("npz", "any .npz of your own with arrays x and y (or x_train, y_train, x_test, y_test)", "scenarios.sources.npz:Npz"),
     ],
 )

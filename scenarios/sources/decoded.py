@@ -1,0 +1,68 @@
+"""What a source's files are decoded to: arrays, checked once, that the cache keeps and every run shares."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The training or the test part of a set.
+
+    Attributes:
+        images: uint8 [N, C, H, W], contiguous.
+        labels: int64 [N].
+        fingerprint: SHA-256 of the pixels' bytes, then the labels' (little-endian), hexadecimal.
+    """
+
+    images: Pixels
+    labels: Labels
+    fingerprint: str
+
+    @classmethod
+    def of(cls, images: NDArray[np.generic], labels: NDArray[np.generic]) -> Part:
+        """Bring decoded arrays to their form and take their fingerprint.
+
+        Args:
+            images: uint8 [N, C, H, W].
+            labels: whole numbers [N].
+
+        Returns:
+            The part.
+
+        Example:
+            >>> Part.of(np.zeros((2, 1, 4, 4), np.uint8), np.array([0, 1])).labels.dtype
+            dtype('int64')
+        """
+        assert images.dtype == np.uint8 and images.ndim == 4 and len(images) == len(labels), (images.dtype, images.shape, labels.shape)
+        pixels = np.ascontiguousarray(images, dtype=np.uint8)
+        numbers = np.ascontiguousarray(labels, dtype="<i8")
+        digest = hashlib.sha256(pixels.data)
+        digest.update(numbers.data)
+        return cls(pixels, numbers, digest.hexdigest())
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """A whole set.
+
+    Attributes:
+        train: what is learned from.
+        test: what is judged by.
+        class_names: the classes, in the order of the labels.
+        groups: a coarse group of each class, where the set has them.
+        verified: whether all files had the published checksums.
+    """
+
+    train: Part
+    test: Part
+    class_names: tuple[str, ...]
+    groups: tuple[str, ...] | None = None
+    verified: bool = True

@@ -1,0 +1,98 @@
+"""Reading pickles of strangers: builtin containers, numbers, text and plain numeric arrays, and nothing else.
+
+A pickle is a program that may call whatever it can name. Here it can name five things, and none of them is numpy's or Python's own: each is
+a stand-in that only collects what the pickle says about an array, from which `np.frombuffer` then makes it.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from typing import IO, Any
+
+import numpy as np
+
+_NUMERIC = {"b1", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"}
+
+
+class _DType:
+    """What a pickle says about an element type."""
+
+    def __init__(self, code: str | bytes, *_: object) -> None:
+        self.code = code.decode("ascii") if isinstance(code, bytes) else code
+        self.order = "|"
+        if self.code not in _NUMERIC:
+            raise pickle.UnpicklingError(f"it holds an array of '{self.code}', not of numbers")
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        order = state[1]
+        self.order = order.decode("ascii") if isinstance(order, bytes) else order
+
+    def numpy(self) -> np.dtype[Any]:
+        return np.dtype(self.order.replace("|", "=") + self.code)
+
+
+class _Array:
+    """What a pickle says about an array; `finish` makes it."""
+
+    array: np.ndarray
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, dtype, fortran, raw = state
+        data = raw.encode("latin-1") if isinstance(raw, str) else raw
+        self.array = np.frombuffer(data, dtype.numpy()).reshape(shape, order="F" if fortran else "C")
+
+
+def _array(*_: object) -> _Array:
+    return _Array()
+
+
+def _from_buffer(data: bytes, dtype: _DType, shape: tuple[int, ...], order: str) -> _Array:
+    made = _Array()
+    made.array = np.frombuffer(data, dtype.numpy()).reshape(shape, order="F" if order == "F" else "C")
+    return made
+
+
+def _latin(text: str, encoding: str = "latin1") -> bytes:
+    if encoding not in ("latin1", b"latin1"):
+        raise pickle.UnpicklingError(f"it encodes text as '{encoding}'")
+    return text.encode("latin-1")
+
+
+_ADMITTED: dict[tuple[str, str], Callable[..., object]] = {
+    ("multiarray", "_reconstruct"): _array,
+    ("numeric", "_frombuffer"): _from_buffer,
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _DType,
+    ("_codecs", "encode"): _latin,
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        short = module.rpartition(".")[2] if module.startswith(("numpy.core.", "numpy._core.")) else module
+        if (short, name) not in _ADMITTED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which a data file has no use for, so it was not read further")
+        return _ADMITTED[short, name]
+
+
+def unpickle(file: IO[bytes]) -> Any:
+    """Read a pickle that may come from anybody; to be used inside `reading`.
+
+    Args:
+        file: the pickle; one of Python 2 is read with its strings as bytes.
+
+    Returns:
+        What it holds: builtin containers, numbers, text, bytes and numeric arrays (read-only). Dictionaries' keys are text.
+    """
+    return _finish(_Unpickler(file, encoding="bytes").load())
+
+
+def _finish(value: Any) -> Any:
+    if isinstance(value, _Array):
+        return value.array
+    if isinstance(value, dict):
+        return {key.decode("latin-1") if isinstance(key, bytes) else key: _finish(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)) and any(isinstance(item, (_Array, dict, list, tuple)) for item in value):
+        return type(value)(_finish(item) for item in value)
+    return value
