@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -26,12 +27,14 @@ class Batch(NamedTuple):
         y: int64 [B], the output of the head that is right.
         tasks: int64 [B], the experience that each example belongs to.
         task: the experience that all of them belong to, or None where they are mixed.
+        latest: the last experience that any example of the selection belongs to.
     """
 
     x: Tensor
     y: Tensor
     tasks: Tensor
     task: int | None
+    latest: int = 0
 
 
 class View:
@@ -144,6 +147,11 @@ class Examples:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @cached_property
+    def latest(self) -> int:
+        """The last experience that any of the examples belongs to."""
+        return int(self.tasks.max()) if self.task is None else self.task
+
     def select(self, positions: Tensor) -> Examples:
         """A smaller selection.
 
@@ -167,7 +175,8 @@ class Examples:
         """
         tasks = self.tasks[positions]
         pixels = self.storage.pixels(self.rows[positions], tasks, self.task)
-        return Batch(self.storage.normalise(augment(pixels) if augment else pixels), self.targets[positions], tasks, self.task)
+        pixels = augment(pixels) if augment else pixels
+        return Batch(self.storage.normalise(pixels), self.targets[positions], tasks, self.task, self.latest)
 
     def to(self, device: torch.device, channels_last: bool = False) -> Examples:
         """The same selection, making its batches elsewhere.

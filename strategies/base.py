@@ -110,11 +110,11 @@ class Strategy:
             return scenario.in_play(batch.task)
         if scenario.setting == "task":
             return self.task_mask[batch.tasks]
-        return scenario.in_play(int(batch.tasks.max()))
+        return scenario.in_play(batch.latest)
 
     @property
     def task_mask(self) -> Tensor:
-        """bool [experiences, outputs] on the device: which outputs belong to which experience."""
+        """Which outputs belong to which experience: bool [experiences, outputs] on the device."""
         if not hasattr(self, "_task_mask"):
             self._task_mask = self.setup.scenario.task_mask().to(self.setup.device)
         return self._task_mask

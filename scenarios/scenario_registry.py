@@ -1,0 +1,23 @@
+"""The scenarios that there are. Reading this imports no torch."""
+
+from __future__ import annotations
+
+from scenarios.registry import Registry, Row
+
+scenarios = Registry(
+    "scenario",
+    [
+        Row("split-digits", "8x8 digits in 5 experiences of 2 classes; embedded, seconds", "scenarios.streams:Split", {"set": "digits"}),
+        Row("split-mnist", "MNIST in 5 experiences of 2 digits", "scenarios.streams:Split", {"set": "mnist"}),
+        Row("split-fashion", "Fashion-MNIST in 5 experiences of 2 classes", "scenarios.streams:Split", {"set": "fashion"}),
+        Row("split-cifar", "CIFAR-10 in 5 experiences of 2 classes", "scenarios.streams:Split", {"set": "cifar10"}),
+        Row("split-cifar10", "CIFAR-10 in 5 experiences of 2 classes", "scenarios.streams:Split", {"set": "cifar10"}),
+        Row("split-cifar100", "CIFAR-100 in 10 experiences of 10 classes", "scenarios.streams:Split", {"set": "cifar100"}),
+        Row("split-cifar10-100", "CIFAR-10, then 5 times 10 classes of CIFAR-100", "scenarios.streams:Cifar10Then100"),
+        Row("split-tiny-imagenet", "Tiny-ImageNet in 10 experiences of 20 classes", "scenarios.streams:Split", {"set": "tiny-imagenet"}),
+        Row("split-SET", "the classes of any data set, cut into experiences", "scenarios.streams:Split"),
+        Row("permuted-SET", "any data set, its pixels permuted anew in every experience", "scenarios.streams:Permuted"),
+        Row("rotated-SET", "any data set, rotated by another angle in every experience", "scenarios.streams:Rotated"),
+        Row("sequence-SETS", "data sets one after another (sequence-mnist-fashion), brought to one shape", "scenarios.streams:Sequence"),
+    ],
+)
