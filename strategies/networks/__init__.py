@@ -28,7 +28,7 @@ def build(name: str, config: Any, input_shape: tuple[int, int, int], blocks: Seq
     """
     import torch
 
-    component, _ = networks.load(name)
+    component: Any = networks.load(name)[0]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return component.build(config, input_shape, blocks)

@@ -1,4 +1,4 @@
-"""Small convolutional networks."""
+"""Small convolutional networks: `conv`, quick on a CPU, and `conv4`, the few-shot literature's network."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal
 
 from torch import nn
 
+from scenarios.options import option
 from strategies.networks.network import Network
 from strategies.networks.unit import Unit
 
@@ -21,7 +22,7 @@ class ConvConfig:
         norm: batch norm after each convolution, or none.
     """
 
-    channels: tuple[int, ...] = (32, 64, 128)
+    channels: tuple[int, ...] = option((32, 64, 128), low=1)
     norm: Literal["none", "batch"] = "batch"
 
 
@@ -52,4 +53,50 @@ class Conv(Network):
                 layers.append(nn.MaxPool2d(2))
                 height, width = height // 2, width // 2
             channels = out
+        return cls(nn.Sequential(*layers, nn.Flatten()), channels * height * width, blocks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv4Config:
+    """Options of `conv4`.
+
+    Attributes:
+        filters: channels of each of the four convolutions.
+        downsample: halve the image by 2x2 max pooling after each block, or by convolutions of stride 2.
+    """
+
+    filters: int = option(64, low=1)
+    downsample: Literal["pool", "stride"] = "pool"
+
+
+class Conv4(Network):
+    """Four blocks of 3x3 convolution with bias, batch norm and ReLU (Vinyals et al. 2016), flattened into the head."""
+
+    Config = Conv4Config
+    channels_last = True
+
+    @classmethod
+    def build(cls, config: Conv4Config, input_shape: tuple[int, int, int], blocks: Sequence[range]) -> Conv4:
+        """Make the network.
+
+        Args:
+            config: its options.
+            input_shape: shape of one image, (C, H, W).
+            blocks: the head's blocks of outputs.
+
+        Returns:
+            The network, initialised from the global generator.
+        """
+        layers: list[nn.Module] = []
+        channels, height, width = input_shape
+        stride = 2 if config.downsample == "stride" else 1
+        for _ in range(4):
+            convolution = nn.Conv2d(channels, config.filters, 3, stride=stride, padding=1)
+            layers += [Unit(convolution, nn.BatchNorm2d(config.filters)), nn.ReLU(inplace=True)]
+            if stride == 2:
+                height, width = (height + 1) // 2, (width + 1) // 2
+            elif min(height, width) >= 2:
+                layers.append(nn.MaxPool2d(2))
+                height, width = height // 2, width // 2
+            channels = config.filters
         return cls(nn.Sequential(*layers, nn.Flatten()), channels * height * width, blocks)

@@ -1,10 +1,13 @@
 """Units: what backbones are made of, so that a method can take a network apart without knowing its kind.
 
 A unit is a maximal run of layers that is one affine map in evaluation mode: a linear or convolutional layer, a batch norm, or the one after
-the other. ResCL mixes units, XK-FAC merges them, H-net/C-net slices them. Between units lie nonlinearities, pooling and additions.
+the other. ResCL mixes units, XK-FAC merges them, H-net/C-net slices them. Between units lie nonlinearities, pooling and additions. A
+backbone only ever calls its units, so that any module of the same shapes can stand in a unit's place.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -43,3 +46,31 @@ class Unit(nn.Module):
             return self.norm.num_features
         assert self.layer is not None
         return self.layer.weight.shape[0]
+
+
+def units(network: nn.Module) -> dict[str, Unit]:
+    """Find the units of a network.
+
+    Args:
+        network: the network.
+
+    Returns:
+        The units by their names in the network, in the order in which it holds them.
+
+    Example:
+        >>> list(units(nn.Sequential(nn.Flatten(), Unit(nn.Linear(4, 3)), nn.ReLU(), Unit(nn.Linear(3, 2)))))
+        ['1', '3']
+    """
+    return {name: module for name, module in network.named_modules() if isinstance(module, Unit)}
+
+
+def replace_units(network: nn.Module, replacement: Callable[[str, Unit], nn.Module]) -> None:
+    """Put another module in the place of each unit.
+
+    Args:
+        network: is changed.
+        replacement: from a unit's name and the unit to what stands there from now on.
+    """
+    for name, unit in units(network).items():
+        parent, _, attribute = name.rpartition(".")
+        setattr(network.get_submodule(parent), attribute, replacement(name, unit))
