@@ -1,1 +1,20 @@
 """How it is carried out: command line, configuration, engine, store, plots."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runs.run import RunResult
+    from runs.simulate import load, simulate
+
+__all__ = ["RunResult", "load", "simulate"]
+
+
+def __getattr__(name: str) -> Any:
+    # torch is imported when it is needed, not by `import runs`.
+    if name in __all__:
+        from importlib import import_module
+
+        return getattr(import_module("runs.run" if name == "RunResult" else "runs.simulate"), name)
+    raise AttributeError(f"module 'runs' has no attribute '{name}'")

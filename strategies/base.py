@@ -6,7 +6,7 @@ loops, prints, or touches somebody else's tensors.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -54,6 +54,8 @@ class Strategy:
     Config: ClassVar[type] = NoOptions
     settings: ClassVar[frozenset[Setting]] = frozenset({"task", "domain", "class"})
     """Settings that the strategy can work in."""
+    recommended: ClassVar[Mapping[str, Any]] = {}
+    """Options of a run (path to value) that suit the strategy better than the scenario's own recommendation."""
     task_dependent: ClassVar[bool] = False
     """Whether `logits` depends on the task label; if not, one pass answers with and without it."""
 
@@ -154,6 +156,36 @@ class Strategy:
         """
         self.network.eval()
         return self.network.features(x)
+
+    def answers(self, task: int) -> bool:
+        """Whether an experience's test can be asked at all yet; where not, the accuracy matrix has an empty cell.
+
+        Args:
+            task: the experience.
+
+        Returns:
+            True, except for strategies that have no answer before they have met the experience.
+        """
+        return True
+
+    def measure(self, scenario: Scenario) -> dict[str, Any]:
+        """What the method measures of itself on the test stream once the run is over (index accuracy, for instance).
+
+        Args:
+            scenario: what it has learned.
+
+        Returns:
+            Names to plain values for the summary; empty where there is nothing.
+        """
+        return {}
+
+    def artefacts(self) -> dict[str, Tensor]:
+        """Tensors that the method's own plots are drawn from, saved beside the summary.
+
+        Returns:
+            Names to tensors; empty where there are none.
+        """
+        return {}
 
     def train_mode(self) -> None:
         """Put the networks into training mode; the engine calls it before training steps."""

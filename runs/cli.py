@@ -1,0 +1,178 @@
+"""The command line: `simulate`. It collects what was asked for and calls `runs`; torch is imported when a run begins."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from scenarios.errors import UserError
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Simulate networks that keep learning: `simulate --scenario split-cifar --strategy rescl`.",
+)
+
+DONE, MISTAKE, STOPPED, INTERRUPTED = 0, 2, 3, 130
+
+
+@app.callback(invoke_without_command=True)
+def run(
+    context: typer.Context,
+    scenario: Annotated[str | None, typer.Option(help="What the learner meets; `simulate list scenarios`.")] = None,
+    strategy: Annotated[str | None, typer.Option(help="How it learns; `simulate list strategies`.")] = None,
+    setting: Annotated[str | None, typer.Option(help="task, domain or class; by default the scenario's own.")] = None,
+    data: Annotated[str | None, typer.Option(help="Replace the data set, keep the protocol: generated, embedded, or a set's name.")] = None,
+    data_root: Annotated[Path | None, typer.Option(help="Where data sets lie; else $PALIMPSEST_DATA, else ./data.")] = None,
+    network: Annotated[str | None, typer.Option(help="`simulate list networks`; by default what suits the scenario.")] = None,
+    seed: Annotated[str | None, typer.Option(help="Of everything that is random. [default: 0]")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Run so many seeds, from --seed on; one folder each.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; by default cuda where there is one.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's directory; by default a new one under ./simulations.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A YAML file of options, for instance a run's config.yaml.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Any option, as in train.epochs=2.")] = None,
+    import_: Annotated[list[Path] | None, typer.Option("--import", help="A file of your own that registers components.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+) -> None:
+    """Run a scenario with a strategy.
+
+    Raises:
+        Exit: after the help, where nothing was asked for.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if not any((scenario, strategy, config)):
+        typer.echo(context.get_help())
+        raise typer.Exit(DONE)
+    from runs import config as configuration
+    from runs import session
+
+    flags: dict[str, Any] = {
+        "scenario": {key: value for key, value in (("name", scenario), ("setting", setting)) if value},
+        "strategy": {"name": strategy} if strategy else {},
+        "network": {"name": network} if network else {},
+        "seed": seed,
+        "device": device,
+        "data": data,
+        "data_root": str(data_root) if data_root else None,
+        "imports": [str(path.resolve()) for path in import_ or ()] or None,
+    }
+    asked = [configuration.from_file(config)] if config else []
+    request = configuration.merge(*asked, flags, configuration.from_settings(set_ or []))
+    session.run(request, out, seeds=seeds, quiet=quiet, resume=resume)
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str | None, typer.Argument(help="scenarios, strategies, networks, metrics or data.")] = None,
+    name: Annotated[str | None, typer.Argument(help="One of them: what it is, its options, its paper.")] = None,
+    import_: Annotated[list[Path] | None, typer.Option("--import", help="A file of your own that registers components.")] = None,
+) -> None:
+    """Show what there is, or the options of one component."""
+    from runs import listing
+
+    if import_:
+        from runs.plan import import_file
+
+        for path in import_:
+            import_file(path)
+    listing.show(kind, name)
+
+
+@app.command()
+def plot(runs: Annotated[list[Path], typer.Argument(help="Run directories.")]) -> None:
+    """Redraw the plots of runs from their files."""
+    from runs import plots
+
+    for folder in runs:
+        for path in plots.draw(folder):
+            typer.echo(str(path))
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run directories, or folders of seeds.")],
+    out: Annotated[Path, typer.Option(help="Where the figure and the table are written.")] = Path("comparison"),
+    mixed: Annotated[bool, typer.Option("--mixed", help="Compare runs of different scenarios, settings or data all the same.")] = False,
+) -> None:
+    """Compare runs: a table, and a figure of the forgetting curves with a band over seeds."""
+    from runs import session
+
+    session.compare(runs, out, mixed=mixed)
+
+
+@app.command("resume")
+def resume_(
+    run: Annotated[Path, typer.Argument(help="A run's directory.")],
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+) -> None:
+    """Go on with a run that was interrupted or stopped."""
+    from runs import session
+
+    session.resume(run, quiet=quiet)
+
+
+@app.command()
+def evaluate(run: Annotated[Path, typer.Argument(help="A run's directory.")]) -> None:
+    """Test a trained run again on its stream."""
+    from runs import session
+
+    session.evaluate(run)
+
+
+@app.command()
+def recipe(
+    name: Annotated[str | None, typer.Argument(help="The recipe; none to list them.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where its runs are written; by default ./simulations/NAME.")] = None,
+    data_root: Annotated[Path | None, typer.Option(help="Where data sets lie; else $PALIMPSEST_DATA, else ./data.")] = None,
+    scale: Annotated[str, typer.Option(help="The recipe's scale: small (a CPU) or paper.")] = "small",
+) -> None:
+    """Repeat a published experiment, and set its numbers beside the paper's."""
+    from runs import recipe as recipes
+
+    recipes.run(name, out, data_root, scale)
+
+
+def main() -> None:
+    """Run the command line; mistakes of the user's become one line and exit code 2.
+
+    Raises:
+        OSError: other than a full disk.
+    """
+    try:
+        code = app(standalone_mode=False)
+    except UserError as error:
+        code = _complain(str(error), MISTAKE)
+    except KeyboardInterrupt:
+        code = _complain("interrupted", INTERRUPTED)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        code = _complain("the disk is full; make room, then `simulate resume RUN` goes on from the last checkpoint", STOPPED)
+    except Exception as error:
+        code = _known(error)
+    sys.exit(code if isinstance(code, int) else DONE)
+
+
+def _known(error: Exception) -> int:
+    if isinstance(error, typer.Abort):
+        return _complain("interrupted", INTERRUPTED)
+    if hasattr(error, "format_message"):
+        # A wrong flag: the class is click's, which typer may bring along under a name of its own.
+        return _complain(f"{error.format_message()} (`simulate --help` shows the flags)", MISTAKE)
+    stopped = getattr(error, "exit_code", None)
+    if isinstance(stopped, int):
+        return _complain(str(error), stopped)
+    raise error
+
+
+def _complain(line: str, code: int) -> int:
+    typer.echo(f"error: {line}" if code != INTERRUPTED else line, err=True)
+    return code

@@ -1,0 +1,193 @@
+"""What a run is asked to do: collected from defaults, a file, flags and `--set`, checked, and written down resolved.
+
+A request is a nested dictionary: `{"scenario": {"name": "split-mnist", "tasks": 5}, "strategy": {"name": "ewc"}, "seed": 0}`.
+Precedence: `--set`, then flags, then `--config`, then what the scenario recommends, then defaults. Nothing here imports torch until a
+component is asked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from scenarios.errors import UserError, nearest
+from scenarios.options import build, option
+
+SECTIONS = ("scenario", "strategy", "network", "train", "evaluate")
+"""Parts of a request that hold options."""
+SCALARS = ("seed", "device", "data", "data_root", "imports")
+"""Parts of a request that are values."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """How a learner is tested after each experience.
+
+    Attributes:
+        stream: test on all experiences, or only on those that have been learned (quicker for long streams; no forward transfer).
+        batch_size: examples in one pass of the network.
+        episodes: test episodes, for few-shot scenarios.
+    """
+
+    stream: Literal["all", "seen"] = "all"
+    batch_size: int = option(1000, low=1)
+    episodes: int = option(600, low=1)
+
+
+def merge(*requests: Mapping[str, Any]) -> dict[str, Any]:
+    """Put requests on top of each other.
+
+    Args:
+        requests: the weakest first.
+
+    Returns:
+        One request; in its sections, later options replace earlier ones.
+    """
+    merged: dict[str, Any] = {}
+    for request in requests:
+        for name, value in request.items():
+            if isinstance(value, Mapping):
+                old = merged.get(name, {})
+                other = "name" in value and "name" in old and value["name"] != old["name"]
+                merged[name] = {**({} if other else old), **value}
+            elif value is not None:
+                merged[name] = value
+    return merged
+
+
+def from_file(path: Path) -> dict[str, Any]:
+    """Read a request from a YAML file, for instance a run's `config.yaml`.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The request.
+
+    Raises:
+        UserError: the file cannot be read or is not a request.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror}); give --config a file that a run has written") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not YAML ({str(error).splitlines()[0]}); give --config a file like a run's config.yaml") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no options; give --config a file like a run's config.yaml")
+    for name, value in content.items():
+        if name not in SECTIONS + SCALARS:
+            raise UserError(f"{path}: unknown entry '{name}'{nearest(str(name), SECTIONS + SCALARS)}")
+        if name in SECTIONS and isinstance(value, str):
+            content[name] = {"name": value}
+        elif name in SECTIONS and not isinstance(value, dict):
+            raise UserError(f"{path}: '{name}' must hold options, like '{name}: {{name: ...}}'")
+    return content
+
+
+def from_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """Read a request from `--set` arguments.
+
+    Args:
+        settings: texts like `train.epochs=2`.
+
+    Returns:
+        The request.
+
+    Raises:
+        UserError: a text is not of this form, or its first word is no section.
+    """
+    request: dict[str, Any] = {}
+    for text in settings:
+        path, equals, value = text.partition("=")
+        section, dot, name = path.strip().partition(".")
+        if not equals or (not dot and section not in SCALARS):
+            raise UserError(f"--set takes PATH=VALUE, for instance train.epochs=2, not '{text}'")
+        if dot and section not in SECTIONS:
+            raise UserError(f"unknown option {path}{nearest(section, SECTIONS)}")
+        if dot:
+            request.setdefault(section, {})[name] = value
+        else:
+            request[section] = value
+    return request
+
+
+def from_paths(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a request from a flat dictionary, as scenarios recommend it.
+
+    Args:
+        values: paths to values; a section alone stands for its name (`{"network": "mlp", "train.epochs": 2}`).
+
+    Returns:
+        The request.
+    """
+    request: dict[str, Any] = {}
+    for path, value in values.items():
+        section, _, name = path.partition(".")
+        request.setdefault(section, {})[name or "name"] = value
+    return request
+
+
+def named(request: Mapping[str, Any], section: str) -> tuple[str, dict[str, Any]]:
+    """Take a section's name and options apart.
+
+    Args:
+        request: the request.
+        section: which.
+
+    Returns:
+        The component's name and its options.
+
+    Raises:
+        UserError: there is no name.
+    """
+    options = dict(request.get(section, {}))
+    name = options.pop("name", None)
+    if not name:
+        raise UserError(f"no {section} was named; add --{section} NAME (`simulate list` shows the names)")
+    return str(name), options
+
+
+def section(config: type, request: Mapping[str, Any], name: str) -> Any:
+    """Build the configuration of a section that has no component's name.
+
+    Args:
+        config: the dataclass.
+        request: the request.
+        name: the section.
+
+    Returns:
+        The configuration.
+    """
+    return build(config, request.get(name, {}), name)
+
+
+def as_dict(config: Any) -> dict[str, Any]:
+    """A configuration as plain values.
+
+    Args:
+        config: a configuration dataclass's instance.
+
+    Returns:
+        Names to values, tuples as lists.
+    """
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(config).items()}
+
+
+def to_yaml(resolved: Mapping[str, Any]) -> str:
+    """Write a request down.
+
+    Args:
+        resolved: the request.
+
+    Returns:
+        YAML.
+    """
+    import yaml
+
+    return yaml.safe_dump(dict(resolved), sort_keys=False, default_flow_style=None, width=120)

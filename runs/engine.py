@@ -1,0 +1,254 @@
+"""The engine: the one loop over experiences, phases, passes and steps.
+
+A strategy declares phases; the engine carries them out. Progress, timing, checkpoints, interrupts and the divergence guard are here and
+nowhere else. All randomness of a pass is keyed by (experience, phase, pass), so that a run resumed at a pass boundary repeats the same
+bits. An interrupt stops between two steps: its checkpoint also holds the step, up to which the resumed pass draws its batches anew without
+learning from them, and the state of the global generator.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from runs import optimizers
+from runs.progress import Progress
+from scenarios.experience import Batch
+from scenarios.random import Randomness
+from strategies.base import Strategy
+from strategies.phase import Optimizer, Phase, Step, TrainConfig, Update
+
+
+class DivergenceError(Exception):
+    """A loss became NaN or infinite."""
+
+
+class InterruptedRunError(Exception):
+    """The user asked to stop; a checkpoint has been saved."""
+
+
+@dataclass
+class Position:
+    """Where a run stands: everything before it is done.
+
+    Attributes:
+        experience: index of the experience that is being learned.
+        phase: index of the phase.
+        epoch: passes of the phase that are done.
+        step: steps of the next pass that are done; above 0 only after an interrupt.
+    """
+
+    experience: int = 0
+    phase: int = 0
+    epoch: int = 0
+    step: int = 0
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the phase has not begun."""
+        return self.epoch == 0 and self.step == 0
+
+
+class Saver(Protocol):
+    """Takes a checkpoint; called at every boundary, and decides itself whether it is time."""
+
+    def __call__(self, position: Position, *, boundary: bool) -> None:
+        """Save the run.
+
+        Args:
+            position: what is done.
+            boundary: whether an experience or a phase has just ended.
+        """
+
+
+@dataclass
+class Engine:
+    """Carries out the phases of a strategy.
+
+    Attributes:
+        strategy: the learner, prepared.
+        train: how networks are trained.
+        randomness: of the run.
+        device: where it computes.
+        progress: is told what is going on.
+        save: takes a checkpoint.
+        optimizers: those that live on from phase to phase, by name.
+        train_seconds: time spent in phases so far.
+        stopping: set from outside (by a signal) to stop after the step that is being made.
+    """
+
+    strategy: Strategy
+    train: TrainConfig
+    randomness: Randomness
+    device: torch.device
+    progress: Progress
+    save: Saver
+    optimizers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
+    train_seconds: float = 0.0
+    stopping: bool = False
+    _waiting: dict[str, Any] = field(default_factory=dict)
+
+    def learn(self, experience: Any, start: Position) -> None:
+        """Learn one experience.
+
+        Args:
+            experience: what is learned.
+            start: where to begin; its experience is this one.
+        """
+        if self.train.reset_optimizer and start.phase == 0 and start.fresh:
+            self.optimizers.clear()
+            self._waiting.clear()
+        phases = self.strategy.phases(experience)
+        for number, phase in enumerate(phases):
+            if number < start.phase:
+                continue
+            position = start if number == start.phase else Position(experience.index, number)
+            clock = time.perf_counter()
+            self._carry_out(phase, position)
+            self.train_seconds += time.perf_counter() - clock
+            if number + 1 < len(phases):
+                self.save(Position(experience.index, number + 1), boundary=True)
+
+    def _carry_out(self, phase: Phase, position: Position) -> None:
+        if position.fresh and phase.begin:
+            self._seed(position, "begin")
+            phase.begin()
+        if phase.fresh and position.fresh:
+            self.optimizers.clear()
+            self._waiting.clear()
+        passes, steps = phase_length(phase, self.train)
+        moving = [(update, *self._optimizer(update)) for update in phase.updates]
+        self.progress.start_phase(phase.name, steps, position.epoch * len(phase.batches))
+        for epoch in range(position.epoch, passes):
+            here = position if epoch == position.epoch else Position(position.experience, position.phase, epoch)
+            self._one_pass(phase, moving, here, steps)
+            if epoch + 1 < passes:
+                clock = time.perf_counter()
+                self.save(Position(position.experience, position.phase, epoch + 1), boundary=False)
+                self.train_seconds -= time.perf_counter() - clock
+        if phase.end:
+            self._seed(position, "end")
+            phase.end()
+        if phase.fresh:
+            self.optimizers.clear()
+        self.progress.end_phase()
+
+    def _one_pass(
+        self, phase: Phase, moving: list[tuple[Update, torch.optim.Optimizer, Optimizer]], position: Position, steps: int
+    ) -> None:
+        def generator_for(purpose: str) -> torch.Generator:
+            return self.randomness.generator(purpose, position.experience, position.phase, position.epoch)
+
+        self._seed(position, position.epoch)
+        if moving:
+            self.strategy.train_mode()
+        total: Tensor | None = None
+        last: Step | None = None
+        start = position.epoch * len(phase.batches)
+        step = start
+        for batch in phase.batches.epoch(generator_for):
+            if step == steps:
+                break
+            step += 1
+            if step <= start + position.step:
+                if step == start + position.step:
+                    torch.set_rng_state(self._waiting.pop("global generator"))
+                continue
+            if phase.observe:
+                phase.observe(batch)
+            for update, optimizer, spec in moving:
+                if spec.schedule != "constant":
+                    optimizers.set_rate(optimizer, spec, step - 1, steps)
+                last = self._step(batch, update, optimizer)
+                loss = last.loss.detach()
+                total = loss if total is None else total + loss
+            if self.progress.due():
+                self._guard(total, phase, position, step)
+                self.progress.advance(step, last)
+            if self.stopping and moving:
+                self._guard(total, phase, position, step)
+                self.save(Position(position.experience, position.phase, position.epoch, step - start), boundary=True)
+                raise InterruptedRunError
+        self._guard(total, phase, position, step)
+        self.progress.advance(step, last)
+
+    def _step(self, batch: Batch, update: Update, optimizer: torch.optim.Optimizer) -> Step:
+        if self.train.precision == "bf16":
+            with torch.autocast(self.device.type, dtype=torch.bfloat16):
+                result = update.loss(batch)
+        else:
+            result = update.loss(batch)
+        optimizer.zero_grad(set_to_none=True)
+        result.loss.backward()
+        if update.after_backward:
+            update.after_backward()
+        optimizer.step()
+        if update.after_step:
+            update.after_step()
+        return result
+
+    def _guard(self, total: Tensor | None, phase: Phase, position: Position, step: int) -> None:
+        # A sum that holds a NaN or an infinity is not finite itself: one look at it covers every step so far.
+        if total is not None and not bool(torch.isfinite(total)):
+            raise DivergenceError(
+                f"the loss is no longer a finite number: experience {position.experience}, phase '{phase.name}', "
+                f"pass {position.epoch + 1}, at or before step {step}"
+            )
+
+    def _seed(self, position: Position, what: int | str) -> None:
+        # Dropout and sampling inside networks draw from the global generators: keyed like everything else.
+        torch.manual_seed(self.randomness.key("global", position.experience, position.phase, what))
+
+    def _optimizer(self, update: Update) -> tuple[torch.optim.Optimizer, Optimizer]:
+        spec = update.optimizer or optimizers.describe(self.train)
+        if update.name not in self.optimizers:
+            self.optimizers[update.name] = optimizers.make(spec, update.parameters())
+        optimizer = self.optimizers[update.name]
+        if update.name in self._waiting:
+            optimizer.load_state_dict(self._waiting.pop(update.name))
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"]
+        return optimizer, spec
+
+    def state_dict(self) -> dict[str, Any]:
+        """The optimisers' state, and the global generator's.
+
+        Returns:
+            By name; also of those that have not been needed since the run was resumed.
+        """
+        states = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
+        return {**self._waiting, **states, "global generator": torch.get_rng_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a saved state; each optimiser is filled when its phase makes it.
+
+        Args:
+            state: what `state_dict` gave.
+        """
+        self._waiting = dict(state)
+
+
+def phase_length(phase: Phase, train: TrainConfig) -> tuple[int, int]:
+    """How long a phase is.
+
+    Args:
+        phase: the phase.
+        train: how networks are trained, where the phase does not say itself.
+
+    Returns:
+        Passes (the last may be cut short) and steps.
+    """
+    length = len(phase.batches)
+    iterations = phase.iterations if phase.iterations or phase.epochs else train.iterations
+    if not phase.updates and not phase.iterations:
+        iterations = None
+    if iterations:
+        return -(-iterations // length), iterations
+    epochs = phase.epochs or (train.epochs if phase.updates else 1)
+    return epochs, epochs * length
+
+

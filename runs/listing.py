@@ -1,0 +1,83 @@
+"""`simulate list`: what there is, read from the registries without importing a component."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+
+from scenarios.errors import UserError, nearest
+from scenarios.registry import Registry
+
+
+def registries() -> dict[str, Registry]:
+    """The registries, by what `simulate list` calls them.
+
+    Returns:
+        Names to registries.
+    """
+    from metrics.registry import metrics
+    from scenarios.scenario_registry import scenarios
+    from scenarios.sources.registry import sources
+    from strategies.networks.registry import networks
+    from strategies.registry import strategies
+
+    return {"scenarios": scenarios, "strategies": strategies, "networks": networks, "metrics": metrics, "data": sources}
+
+
+def show(kind: str | None, name: str | None) -> None:
+    """Print all rows, those of one kind, or one component with its options.
+
+    Args:
+        kind: one of the registries' names; None for all.
+        name: a component; None for all.
+
+    Raises:
+        UserError: there is no such kind.
+    """
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False, markup=False)
+    known = registries()
+    if kind is not None and kind not in known:
+        raise UserError(f"cannot list '{kind}'{nearest(kind, known)}")
+    if kind is not None and name is not None:
+        _describe(known[kind], kind, name, console)
+        return
+    for each, registry in known.items():
+        if kind in (None, each):
+            _table(each, registry, console)
+
+
+def _table(kind: str, registry: Registry, console: object) -> None:
+    from rich.table import Table
+
+    table = Table(title=kind, title_justify="left", show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for row in registry.rows.values():
+        table.add_row(row.name, row.line)
+    console.print(table)  # type: ignore[attr-defined]
+    console.print("")  # type: ignore[attr-defined]
+
+
+def _describe(registry: Registry, kind: str, name: str, console: object) -> None:
+    from rich.table import Table
+
+    from scenarios.options import describe
+
+    row, _ = registry.find(name)
+    component, fixed = registry.load(name)
+    module = inspect.getmodule(component)
+    text = (inspect.getdoc(module) or inspect.getdoc(component) or "").strip()
+    console.print(f"{name}: {row.line}\n\n{text}\n")  # type: ignore[attr-defined]
+    config = getattr(component, "Config", None)
+    if config is None:
+        return
+    section = {"scenarios": "scenario", "strategies": "strategy", "networks": "network"}.get(kind, kind)
+    table = Table(title="options (--set PATH=VALUE)", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for header in ("path", "type", "default", "meaning"):
+        table.add_column(header)
+    for option, kind_, default, meaning in describe(config):
+        table.add_row(f"{section}.{option}", kind_, str(fixed.get(option, default)), meaning)
+    if table.row_count:
+        console.print(table)  # type: ignore[attr-defined]
+    else:
+        console.print("no options")  # type: ignore[attr-defined]

@@ -1,0 +1,169 @@
+"""From a request to a plan: components found, options checked, data loaded, the learner prepared; nothing begun and nothing written."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from runs import config
+from runs.config import EvaluateConfig
+from runs.progress import Progress
+from scenarios.cutting import Request
+from scenarios.errors import UserError
+from scenarios.experience import Scenario
+from scenarios.options import build
+from scenarios.random import Randomness
+from scenarios.scenario_registry import scenarios as scenario_registry
+from strategies.base import Setup, Strategy
+from strategies.networks import build as build_network
+from strategies.networks import networks as network_registry
+from strategies.phase import TrainConfig
+from strategies.registry import strategies as strategy_registry
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request, checked and resolved: all that a run needs, nothing of it begun.
+
+    Attributes:
+        resolved: the configuration, as it is written down.
+        scenario: the stream, its batches made on the device.
+        strategy: the learner, prepared.
+        train: how networks are trained.
+        evaluation: how the learner is tested.
+        randomness: of the run.
+        device: where it computes.
+    """
+
+    resolved: dict[str, Any]
+    scenario: Scenario
+    strategy: Strategy
+    train: TrainConfig
+    evaluation: EvaluateConfig
+    randomness: Randomness
+    device: torch.device
+
+
+def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
+    """Check a request and get everything ready.
+
+    Args:
+        request: a nested dictionary, as `runs.config` describes it.
+        progress: is told about downloads.
+
+    Returns:
+        The plan. Nothing has been written but the cache of data.
+
+    Raises:
+        UserError: something in the request is wrong.
+    """
+    for path in request.get("imports") or ():
+        import_file(Path(path))
+    seed = _seed(request.get("seed", 0))
+    scenario_name, scenario_options = config.named(request, "scenario")
+    strategy_name, strategy_options = config.named(request, "strategy")
+    scenario_class, parts = scenario_registry.load(scenario_name)
+    scenario_config = build(scenario_class.Config, scenario_options, "scenario")
+    strategy_class, fixed = strategy_registry.load(strategy_name)
+    strategy_config = build(strategy_class.Config, {**fixed, **strategy_options}, "strategy")
+    for name, kind in (("train", TrainConfig), ("evaluate", EvaluateConfig)):
+        config.section(kind, request, name)
+    if request.get("network", {}).get("name"):
+        network_registry.find(request["network"]["name"])
+    device = _device(request.get("device"))
+    root = request.get("data_root")
+    scenario = scenario_class.make(
+        scenario_config,
+        Request(
+            name=scenario_name,
+            parts=parts,
+            seed=seed,
+            data=request.get("data"),
+            data_root=Path(root) if root else None,
+            report=progress.say,
+        ),
+    )
+    if scenario.setting not in strategy_class.settings:
+        possible = ", ".join(sorted(strategy_class.settings))
+        raise UserError(f"strategy '{strategy_name}' does not work in setting '{scenario.setting}'; choose --setting from {possible}")
+    full = config.merge(config.from_paths(scenario.recommended), config.from_paths(strategy_class.recommended), request)
+    train = config.section(TrainConfig, full, "train")
+    evaluation = config.section(EvaluateConfig, full, "evaluate")
+    network_name, network_options = config.named(full, "network")
+    network_class, _ = network_registry.load(network_name)
+    network_config = build(network_class.Config, network_options, "network")
+    randomness = Randomness(seed)
+
+    def new_network() -> Any:
+        network = build_network(network_name, network_config, scenario.input_shape, scenario.blocks, randomness.key("initialisation"))
+        return network.to(device, memory_format=torch.channels_last) if network_class.channels_last else network.to(device)
+
+    scenario = scenario.to(device, network_class.channels_last)
+    strategy = strategy_class(strategy_config)
+    strategy.prepare(Setup(scenario, train, new_network, randomness, device))
+    resolved = {
+        "scenario": {"name": scenario_name, **config.as_dict(scenario_config), "setting": scenario.setting},
+        "strategy": {"name": strategy_name, **config.as_dict(strategy_config)},
+        "network": {"name": network_name, **config.as_dict(network_config)},
+        "train": config.as_dict(train),
+        "evaluate": config.as_dict(evaluation),
+        "seed": seed,
+        "device": device.type,
+        **{name: request[name] for name in ("data", "data_root", "imports") if request.get(name)},
+    }
+    return Plan(resolved, scenario, strategy, train, evaluation, randomness, device)
+
+
+def import_file(path: Path) -> None:
+    """Run a file of the user's own, so that it registers what it defines.
+
+    Args:
+        path: a Python file.
+
+    Raises:
+        UserError: it is not there, or fails.
+    """
+    if not path.is_file():
+        raise UserError(f"--import {path}: there is no such file")
+    name = f"imported_{path.stem}"
+    if name in sys.modules and getattr(sys.modules[name], "__file__", None) == str(path.resolve()):
+        return
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    if spec is None or spec.loader is None:
+        raise UserError(f"--import {path} must be a Python file (*.py)")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise UserError(f"--import {path} failed: {type(error).__name__}: {error}") from error
+
+
+def _seed(value: Any) -> int:
+    try:
+        seed = int(str(value))
+    except ValueError:
+        seed = -1
+    if seed < 0:
+        raise UserError(f"the seed must be a whole number from 0, not '{value}'")
+    return seed
+
+
+def _device(asked: str | None) -> torch.device:
+    name = asked or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"unknown device '{name}'; choose cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError("there is no CUDA device here; use --device cpu")
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"unknown device '{name}'; choose cpu or cuda")
+    return device

@@ -1,0 +1,275 @@
+"""A run under way: plan, engine, tests after each experience, checkpoints, and the result."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from metrics import continual, resources
+from runs.engine import Engine, Position
+from runs.evaluate import Evaluation, evaluate
+from runs.plan import Plan
+from runs.progress import Progress
+from runs.store import FORMAT, Store, load_checkpoint, write_json
+from runs.tables import write_matrix
+from scenarios.errors import UserError
+from scenarios.experience import Scenario
+from strategies.base import Strategy
+
+CHECKPOINT_SECONDS = 5.0
+"""Checkpoints between passes are at least so far apart; those at the end of an experience or a phase are always taken."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run gave.
+
+    Attributes:
+        summary: the content of `summary.json`.
+        names: the experiences' names.
+        initial: accuracy on each experience before any learning; nan where it cannot be asked.
+        matrix: accuracy on experience j (column) after learning experience i (row); nan where it cannot be asked.
+        strategy: the learner, ready to predict.
+        scenario: the stream that it learned.
+        directory: where the run lies; None if it was not written.
+    """
+
+    summary: dict[str, Any]
+    names: list[str]
+    initial: torch.Tensor
+    matrix: torch.Tensor
+    strategy: Strategy
+    scenario: Scenario
+    directory: Path | None
+
+
+@dataclass
+class Run:
+    """A run under way.
+
+    Attributes:
+        plan: what is done.
+        store: the run's directory; None to write nothing.
+        progress: is told what is going on.
+        initial: the accuracy matrix's first row, once it is known.
+        matrix: its other rows so far.
+        extra: what belongs into the summary beside the common keys.
+        seconds: time spent so far, in all and in testing.
+    """
+
+    plan: Plan
+    store: Store | None
+    progress: Progress
+    initial: list[float] = field(default_factory=list)
+    matrix: list[list[float]] = field(default_factory=list)
+    extra: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=lambda: {"wall": 0.0, "evaluate": 0.0})
+
+    def __post_init__(self) -> None:
+        plan = self.plan
+        self.position = Position()
+        self.engine = Engine(plan.strategy, plan.train, plan.randomness, plan.device, self.progress, self.save)
+        self._started = time.perf_counter()
+        self._saved = -math.inf
+
+    def go(self, resume: bool) -> RunResult:
+        """Learn the stream, from the beginning or from the last checkpoint.
+
+        Args:
+            resume: take up the checkpoint in the run's directory, if there is one.
+
+        Returns:
+            The result.
+        """
+        plan = self.plan
+        if self.store:
+            if resume and (self.store.folder / "checkpoint.pt").exists():
+                state = load_checkpoint(self.store.folder / "checkpoint.pt")
+                self.restore(state)
+                self.store.cut_metrics(state["metrics_length"])
+            else:
+                self.store.cut_metrics(0)
+            self.store.write_environment(plan.scenario.data, plan.device)
+        experiences = plan.scenario.experiences
+        self.progress.start_stream(len(experiences), self.position.experience)
+        if not self.initial:
+            self.initial = self.test(0).row
+            self.save(self.position, boundary=True)
+        for experience in experiences[self.position.experience :]:
+            start = self.position if self.position.experience == experience.index else Position(experience.index)
+            self.engine.learn(experience, start)
+            result = self.test(experience.index + 1)
+            self.matrix.append(result.row)
+            self.extra = result.summary
+            self.progress.end_experience(experience.index, experience.name, _standing(result.row, experience.index))
+            self.position = Position(experience.index + 1)
+            self.save(self.position, boundary=True)
+        return self.finish()
+
+    def test(self, learned: int) -> Evaluation:
+        """Test on the stream and write the rows down.
+
+        Args:
+            learned: how many experiences are learned.
+
+        Returns:
+            How the learner stands.
+        """
+        clock = time.perf_counter()
+        options = self.plan.evaluation
+        result = evaluate(
+            self.plan.strategy,
+            self.plan.scenario,
+            learned,
+            batch_size=options.batch_size,
+            only_seen=options.stream == "seen",
+            precision=self.plan.train.precision,
+        )
+        self.seconds["evaluate"] += time.perf_counter() - clock
+        after = learned - 1 if learned else "initial"
+        if self.store:
+            self.store.append_metrics([{"after_experience": after, **row} for row in result.rows])
+        return result
+
+    def save(self, position: Position, *, boundary: bool) -> None:
+        """Take a checkpoint, if it is time.
+
+        Args:
+            position: what is done.
+            boundary: whether an experience or a phase has just ended.
+        """
+        now = time.perf_counter()
+        if not self.store or (not boundary and now - self._saved < CHECKPOINT_SECONDS):
+            return
+        self.store.save_checkpoint(
+            {
+                "format": FORMAT,
+                "position": asdict(position),
+                "strategy": self.plan.strategy.state_dict(),
+                "engine": self.engine.state_dict(),
+                "initial": self.initial,
+                "matrix": self.matrix,
+                "extra": self.extra,
+                "metrics_length": self.store.metrics_length,
+                "seconds": {**self.seconds, "wall": self.wall_seconds(), "train": self.engine.train_seconds},
+            }
+        )
+        self._saved = now
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a checkpoint.
+
+        Args:
+            state: what `save` wrote.
+
+        Raises:
+            UserError: it is another configuration's.
+        """
+        try:
+            self.plan.strategy.load_state_dict(state["strategy"])
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            what = type(error).__name__
+            raise UserError(f"the checkpoint does not fit this configuration ({what}); start again in another --out") from error
+        self.engine.load_state_dict(state["engine"])
+        self.position = Position(**state["position"])
+        self.initial, self.matrix, self.extra = state["initial"], state["matrix"], state["extra"]
+        self.seconds = {name: value for name, value in state["seconds"].items() if name != "train"}
+        self.engine.train_seconds = state["seconds"]["train"]
+
+    def wall_seconds(self) -> float:
+        """Seconds spent so far, those before an interruption included.
+
+        Returns:
+            Seconds.
+        """
+        return self.seconds["wall"] + time.perf_counter() - self._started
+
+    def finish(self) -> RunResult:
+        """Measure what the method measures of itself, and write the results down.
+
+        Returns:
+            The result.
+        """
+        measured = self.plan.strategy.measure(self.plan.scenario)
+        self.extra = {**self.extra, **measured}
+        result = self.result(self.store.folder if self.store else None)
+        if self.store:
+            write_matrix(self.store.folder / "accuracy_matrix.csv", result.names, self.initial, self.matrix)
+            artefacts = self.plan.strategy.artefacts()
+            if artefacts:
+                torch.save(artefacts, self.store.folder / "artefacts.pt")
+            write_json(self.store.folder / "summary.json", result.summary)
+        return result
+
+    def result(self, directory: Path | None) -> RunResult:
+        """Put the result together.
+
+        Args:
+            directory: where the run lies.
+
+        Returns:
+            The result; without averages where experiences are still to be learned.
+        """
+        plan = self.plan
+        width = len(plan.scenario)
+        initial = torch.tensor(self.initial or [math.nan] * width, dtype=torch.float64)
+        matrix = torch.tensor(self.matrix, dtype=torch.float64).reshape(len(self.matrix), width)
+        done = len(self.matrix) == width
+        summary = {
+            "scenario": plan.scenario.name,
+            "strategy": plan.resolved["strategy"]["name"],
+            "setting": plan.scenario.setting,
+            "seed": plan.resolved["seed"],
+            "data": plan.scenario.data,
+            "network": plan.resolved["network"]["name"],
+            "precision": plan.train.precision,
+            **(continual.summarise(matrix, initial) if done else {}),
+            "accuracy_matrix": self.matrix,
+            "initial_accuracy": self.initial,
+            "experiences": [experience.name for experience in plan.scenario.experiences],
+            **self.extra,
+            **plan.strategy.report(),
+            "wall_seconds": self.wall_seconds(),
+            "train_seconds": self.engine.train_seconds,
+            "evaluate_seconds": self.seconds["evaluate"],
+            "peak_memory_bytes": resources.peak_memory_bytes(plan.device),
+            "parameters": resources.parameter_count(plan.strategy.network.parameters()),
+        }
+        return RunResult(summary, summary["experiences"], initial, matrix, plan.strategy, plan.scenario, directory)
+
+
+class Interrupts:
+    """While it lasts, the first Ctrl-C stops after a step and saves; the second stops at once.
+
+    Args:
+        engine: what is stopped.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.previous: Any = None
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self.previous = signal.signal(signal.SIGINT, self._stop)
+
+    def _stop(self, number: int, frame: Any) -> None:
+        if self.engine.stopping:
+            raise KeyboardInterrupt
+        self.engine.stopping = True
+
+    def __exit__(self, *exception: object) -> None:
+        if self.previous is not None:
+            signal.signal(signal.SIGINT, self.previous)
+
+
+def _standing(row: list[float], index: int) -> str:
+    seen = [value for value in row[: index + 1] if not math.isnan(value)]
+    return f"accuracy {100 * row[index]:.1f} % on it, {100 * sum(seen) / len(seen):.1f} % on all so far" if seen else "not testable yet"

@@ -1,0 +1,246 @@
+"""What the commands do with a person at the other end: run, show, and say where everything lies."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scenarios.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from runs.run import RunResult
+
+
+def run(request: Mapping[str, Any], out: Path | None, *, seeds: str | None, quiet: bool, resume: bool) -> None:
+    """Run a request, once or for several seeds, and show the result.
+
+    Args:
+        request: what is asked for.
+        out: the run's directory; None for a new one.
+        seeds: how many seeds, as the user wrote it.
+        quiet: print nothing.
+        resume: go on with the run in `out`.
+
+    Raises:
+        UserError: something in the request is wrong.
+    """
+    from runs import config
+
+    if resume and out is None:
+        raise UserError("--resume needs --out RUN, the directory of the run to go on with")
+    number = _whole(seeds, "--seeds", 1)
+    console = _console(quiet)
+    names = {part: config.named(request, part)[0] for part in ("scenario", "strategy")}
+    first = _whole(request.get("seed"), "--seed", 0) or 0
+    if number is None:
+        folder = out or new_folder(names["scenario"], names["strategy"], str(first))
+        show(one(request, folder, console, quiet=quiet, resume=resume), console)
+        return
+    folder = out or new_folder(names["scenario"], names["strategy"], f"{first}-{first + number - 1}")
+    for seed in range(first, first + number):
+        console.print(f"seed {seed}", style="bold", highlight=False)
+        each = folder / f"seed-{seed}"
+        if resume and (each / "summary.json").exists():
+            continue
+        one({**request, "seed": seed}, each, console, quiet=quiet, resume=resume)
+    show_group(folder, console)
+
+
+def one(request: Mapping[str, Any], folder: Path, console: Console, *, quiet: bool, resume: bool) -> RunResult:
+    """Carry out one run, draw its plots, and tell the user if it stops.
+
+    Args:
+        request: what is asked for.
+        folder: the run's directory.
+        console: where progress is shown.
+        quiet: show none.
+        resume: go on with the run in `folder`.
+
+    Returns:
+        The result.
+
+    Raises:
+        StoppedError: it was interrupted, or diverged.
+    """
+    from runs import plots
+    from runs.engine import DivergenceError, InterruptedRunError
+    from runs.plan import make_plan
+    from runs.progress import Progress, Terminal
+    from runs.simulate import carry_out
+
+    progress = Progress() if quiet else Terminal(console)
+    plan = make_plan(request, progress)
+    progress.say(
+        f"{plan.scenario.name}, setting {plan.scenario.setting}: {len(plan.scenario)} experiences of {plan.scenario.data['name']} "
+        f"({plan.scenario.data['origin']} data); {plan.resolved['strategy']['name']} on {plan.resolved['network']['name']}, "
+        f"{plan.device.type}, seed {plan.resolved['seed']}; writing to {folder}"
+    )
+    try:
+        result = carry_out(plan, folder, resume=resume, progress=progress)
+    except InterruptedRunError:
+        raise StoppedError(f"interrupted; everything is saved: go on with `simulate resume {folder}`", 130) from None
+    except DivergenceError as error:
+        raise StoppedError(f"{error}; the last good checkpoint is {folder / 'checkpoint.pt'}; lower train.learning_rate", 3) from None
+    plots.draw(folder)
+    return result
+
+
+class StoppedError(Exception):
+    """A run stopped before its end.
+
+    Args:
+        line: what to tell the user.
+        exit_code: 130 for an interrupt, 3 for a divergence.
+    """
+
+    def __init__(self, line: str, exit_code: int) -> None:
+        super().__init__(line)
+        self.exit_code = exit_code
+
+
+def resume(folder: Path, *, quiet: bool) -> None:
+    """Go on with a run, or with the seeds of a folder.
+
+    Args:
+        folder: the run's directory.
+        quiet: print nothing.
+
+    Raises:
+        UserError: there is no run, or it is over.
+    """
+    from runs import config
+
+    console = _console(quiet)
+    parts = sorted(path.parent for path in folder.glob("seed-*/config.yaml"))
+    if not parts and not (folder / "config.yaml").exists():
+        raise UserError(f"{folder} holds no run; name the directory that was printed when it began")
+    todo = [part for part in parts or [folder] if not (part / "summary.json").exists()]
+    if not todo:
+        raise UserError(f"{folder} is over already; look at it with `simulate evaluate {folder}` or `simulate plot {folder}`")
+    for part in todo:
+        result = one(config.from_file(part / "config.yaml"), part, console, quiet=quiet, resume=True)
+    if parts:
+        show_group(folder, console)
+    else:
+        show(result, console)
+
+
+def evaluate(folder: Path) -> None:
+    """Test a trained run again and show its accuracies.
+
+    Args:
+        folder: the run's directory.
+    """
+    from runs import simulate, tables
+    from runs.evaluate import evaluate as test
+
+    run = simulate.load(folder)
+    learned = len(run.matrix)
+    row = test(run.strategy, run.scenario, learned, batch_size=1000, precision=run.summary["precision"]).row
+    console = _console(False)
+    title = f"{run.summary['strategy']} on {run.summary['scenario']} after {learned} of {len(run.scenario)} experiences"
+    console.print(tables.render_matrix(run.names, run.initial.tolist(), [*run.matrix[:-1].tolist(), row], title))
+
+
+def compare(folders: Sequence[Path], out: Path, *, mixed: bool) -> None:
+    """Compare runs: a table on the terminal, and table and figure as files.
+
+    Args:
+        folders: run directories, or folders of seeds.
+        out: where the files are written.
+        mixed: compare runs of different scenarios all the same.
+    """
+    from runs import compare as comparison
+    from runs import plots
+
+    groups = comparison.collect(folders, mixed=mixed)
+    table = comparison.table(groups)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "table.md").write_text(comparison.to_markdown(table), encoding="utf-8")
+    (out / "table.csv").write_text(comparison.to_csv(table), encoding="utf-8")
+    figure = plots.compare(groups, out / "forgetting_curves.png")
+    console = _console(False)
+    console.print(comparison.render(table))
+    console.print(f"figure {figure}, table {out / 'table.md'} and {out / 'table.csv'}", highlight=False)
+
+
+def show(result: RunResult, console: Console) -> None:
+    """Print a run's matrix, its averages, its costs, and where it lies.
+
+    Args:
+        result: the run.
+        console: where to.
+    """
+    from runs import tables
+
+    summary = result.summary
+    title = f"accuracy in %: {summary['strategy']} on {summary['scenario']}, {summary['setting']}, {summary['data']['origin']} data"
+    console.print(tables.render_matrix(result.names, result.initial.tolist(), result.matrix.tolist(), title))
+    words = {"average_accuracy": "average accuracy", "average_forgetting": "forgetting", "backward_transfer": "backward transfer"}
+    line = ", ".join(f"{text} {100 * summary[key]:.2f} %" for key, text in words.items() if key in summary)
+    console.print(line, style="bold", highlight=False)
+    console.print(
+        f"{summary['wall_seconds']:.1f} s ({summary['train_seconds']:.1f} s training, {summary['evaluate_seconds']:.1f} s testing), "
+        f"peak memory {summary['peak_memory_bytes'] / 2**20:.0f} MiB, {summary['parameters']:,} parameters",
+        highlight=False,
+    )
+    console.print(f"plots in {Path(str(result.directory)) / 'plots'}, everything else in {result.directory}", highlight=False)
+
+
+def show_group(folder: Path, console: Console) -> None:
+    """Print mean, standard deviation and interval over the seeds of a folder.
+
+    Args:
+        folder: the folder of seeds.
+        console: where to.
+    """
+    from runs import compare as comparison
+    from runs import plots
+
+    groups = comparison.collect([folder])
+    console.print(comparison.render(comparison.table(groups)))
+    console.print(f"figure {plots.compare(groups, folder / 'forgetting_curves.png')}, runs in {folder}", highlight=False)
+
+
+def new_folder(scenario: str, strategy: str, seed: str) -> Path:
+    """A directory of a new run.
+
+    Args:
+        scenario: its scenario.
+        strategy: its strategy.
+        seed: its seed or seeds.
+
+    Returns:
+        A path under `./simulations` that does not exist.
+    """
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    path = Path("simulations") / f"{scenario}_{strategy}_seed{seed}_{stamp}"
+    number = 1
+    while path.exists():
+        number += 1
+        path = path.with_name(f"{scenario}_{strategy}_seed{seed}_{stamp}-{number}")
+    return path
+
+
+def _console(quiet: bool) -> Console:
+    from rich.console import Console
+
+    terminal = sys.stdout.isatty()
+    return Console(quiet=quiet, width=None if terminal else 140)
+
+
+def _whole(text: Any, name: str, least: int) -> int | None:
+    if text is None:
+        return None
+    try:
+        number = int(str(text))
+    except ValueError:
+        number = least - 1
+    if number < least:
+        raise UserError(f"{name} must be a whole number from {least}, not '{text}'")
+    return number

@@ -1,0 +1,111 @@
+"""One run from Python: a scenario, a strategy and a seed in, the result out. The command line calls what is here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from runs import config
+from runs.plan import Plan, make_plan
+from runs.progress import Progress
+from runs.run import Interrupts, Run, RunResult
+from runs.store import Store, load_checkpoint
+
+
+def simulate(
+    *,
+    scenario: str | Mapping[str, Any],
+    strategy: str | Mapping[str, Any],
+    seed: int = 0,
+    setting: str | None = None,
+    network: str | Mapping[str, Any] | None = None,
+    train: Mapping[str, Any] | None = None,
+    evaluate: Mapping[str, Any] | None = None,
+    data: str | None = None,
+    data_root: Path | str | None = None,
+    device: str | None = None,
+    imports: Sequence[Path | str] = (),
+    out: Path | str | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Carry out one run.
+
+    Args:
+        scenario: its name, or a mapping with `name` and options.
+        strategy: its name, or a mapping with `name` and options.
+        seed: of everything that is random.
+        setting: task, domain or class; none for the scenario's own.
+        network: its name, or a mapping with `name` and options; none for what suits the scenario.
+        train: options of training.
+        evaluate: options of testing.
+        data: a data set that replaces the scenario's own.
+        data_root: where data sets lie.
+        device: cpu or cuda; none for cuda where there is one.
+        imports: files of your own that register strategies or scenarios.
+        out: the run's directory; none to write nothing.
+        resume: go on with a run that is in `out` already.
+        progress: is told what is going on.
+
+    Returns:
+        The result.
+
+    Example:
+        >>> result = simulate(scenario="split-digits", strategy="naive", train={"epochs": 1})
+        >>> result.matrix.shape
+        torch.Size([5, 5])
+    """
+    components = {"scenario": scenario, "strategy": strategy, "network": network or {}}
+    request = config.merge(
+        {name: {"name": value} if isinstance(value, str) else value for name, value in components.items()},
+        {"scenario": {"setting": setting} if setting else {}, "train": train or {}, "evaluate": evaluate or {}},
+        {"seed": seed, "device": device, "data": data, "data_root": str(data_root) if data_root else None},
+        {"imports": [str(path) for path in imports] or None},
+    )
+    progress = progress or Progress()
+    return carry_out(make_plan(request, progress), Path(out) if out else None, resume=resume, progress=progress)
+
+
+def carry_out(plan: Plan, out: Path | None, *, resume: bool, progress: Progress) -> RunResult:
+    """Carry out a plan, from its beginning or from its last checkpoint.
+
+    Args:
+        plan: what to do.
+        out: the run's directory; none to write nothing.
+        resume: go on with a run that is in `out` already.
+        progress: is told what is going on.
+
+    Returns:
+        The result.
+    """
+    store = Store(out, plan.resolved, resume=resume) if out else None
+    if plan.device.type == "cuda":
+        torch.backends.cudnn.deterministic = True
+        torch.cuda.reset_peak_memory_stats(plan.device)
+    run = Run(plan, store, progress)
+    try:
+        with Interrupts(run.engine):
+            return run.go(resume)
+    finally:
+        progress.close()
+        if store:
+            store.close()
+
+
+def load(directory: Path | str) -> RunResult:
+    """Take up a run that is over, or as far as it came.
+
+    Args:
+        directory: the run's directory.
+
+    Returns:
+        The result, with the trained strategy ready to predict.
+    """
+    directory = Path(directory)
+    prepared = make_plan(config.from_file(directory / "config.yaml"), Progress())
+    run = Run(prepared, None, Progress())
+    run.restore(load_checkpoint(directory / "checkpoint.pt"))
+    return run.result(directory)
