@@ -1,47 +1,50 @@
 """Random numbers as a function of a counter: whole blocks of them at once, each a pure function of (key, counter, purpose, position).
 
 A `torch.Generator` gives numbers one after another; an episode that must be the same in a batch of 1 and in a batch of 32 would need a
-generator of its own. Here episode i's numbers are SplitMix64 (Steele, Lea & Flood, OOPSLA 2014) started at a hash of (key, purpose, i): the
-n-th is a mixing function of `state + n * gamma`, so any block is a few tensor operations on int64 (whose overflow is the arithmetic
-modulo 2^64 that the mixing function is defined in).
+generator of its own. Here episode i's numbers are SplitMix64 (Steele, Lea & Flood, OOPSLA 2014) started at a hash of (key, i): the n-th is
+a mixing function of `state + n * gamma`, so any block of them is a few array operations on 64-bit words. Each purpose has a range of n of
+its own. The arrays are NumPy's: they are small, and its operations begin faster than torch's.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
+Words = NDArray[np.uint64]
+Whole = NDArray[np.int64]
+Real = NDArray[np.float64]
 
-def _signed(word: int) -> int:
-    return word - (1 << 64) if word >= 1 << 63 else word
-
-
-_GAMMA = _signed(0x9E3779B97F4A7C15)
-_FIRST = _signed(0xBF58476D1CE4E5B9)
-_SECOND = _signed(0x94D049BB133111EB)
-_ROW = 1 << 24  # positions of one sample; a sample has fewer numbers
+_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+_FIRST = np.uint64(0xBF58476D1CE4E5B9)
+_SECOND = np.uint64(0x94D049BB133111EB)
+_ROW = 1 << 24  # positions from one row of a sample to the next
+_PURPOSE = 1 << 48  # positions from one purpose to the next
 _ATTEMPTS = 8
 
 
-def mix(words: Tensor) -> Tensor:
+def mix(words: Words) -> Words:
     """SplitMix64's finaliser, a bijection of 64-bit words that leaves no visible structure.
 
     Args:
-        words: int64, any shape.
+        words: any shape.
 
     Returns:
-        int64, the same shape.
+        The same shape.
 
     Example:
-        >>> hex(mix(torch.tensor([0x9E3779B97F4A7C15 - 2**64])).item() % 2**64)  # the first number of SplitMix64(0)
-        '0xe220a8397b1dcdaf'
+        >>> [hex(word) for word in mix(np.array([0x9E3779B97F4A7C15], np.uint64))]  # the first number of SplitMix64(0)
+        ['0xe220a8397b1dcdaf']
     """
-    words = (words ^ ((words >> 30) & ((1 << 34) - 1))).mul_(_FIRST)
-    words = words.bitwise_xor_((words >> 27).bitwise_and_((1 << 37) - 1)).mul_(_SECOND)
-    return words.bitwise_xor_((words >> 31).bitwise_and_((1 << 33) - 1))
+    words = (words ^ (words >> np.uint64(30))) * _FIRST
+    words ^= words >> np.uint64(27)
+    words *= _SECOND
+    words ^= words >> np.uint64(31)
+    return words
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,29 +52,34 @@ class CounterRandomness:
     """The randomness of a block of counters (episodes).
 
     Attributes:
-        key: the stream's key, 63 bits.
-        counters: int64 [E].
+        key: the stream's key, at most 64 bits.
+        first: the first counter.
+        count: how many counters, `E` below.
     """
 
     key: int
-    counters: Tensor
+    first: int
+    count: int
 
-    def words(self, purpose: int, positions: Tensor) -> Tensor:
+    @cached_property
+    def _states(self) -> Words:
+        counters = np.uint64(self.first) + np.arange(self.count, dtype=np.uint64)
+        return mix(mix(np.array([self.key], np.uint64)) + counters * _GAMMA)
+
+    def words(self, purpose: int, positions: Whole) -> Words:
         """Random words.
 
         Args:
             purpose: what they are for; other purposes get other words.
-            positions: int64, any shape: which of the purpose's words.
+            positions: any shape: which of the purpose's words.
 
         Returns:
-            int64 [E, *positions.shape], uniform over all 64-bit words.
+            [E, *positions.shape], uniform over all 64-bit words.
         """
-        start = mix(torch.tensor(self.key) + torch.tensor(purpose) * _GAMMA)
-        states = mix(start + self.counters * _GAMMA)
-        steps = (positions + 1) * _GAMMA
-        return mix(states.view(-1, *[1] * positions.dim()) + steps)
+        steps = (positions + (purpose * _PURPOSE + 1)).astype(np.uint64) * _GAMMA
+        return mix(self._states.reshape(-1, *[1] * positions.ndim) + steps)
 
-    def uniform(self, purpose: int, count: int) -> Tensor:
+    def uniform(self, purpose: int, count: int) -> Real:
         """Uniform numbers.
 
         Args:
@@ -79,11 +87,11 @@ class CounterRandomness:
             count: how many for each counter.
 
         Returns:
-            float64 [E, count] in the open interval (0, 1).
+            [E, count] in the open interval (0, 1).
         """
-        return _unit(self.words(purpose, torch.arange(count)))
+        return _unit(self.words(purpose, np.arange(count)))
 
-    def below(self, purpose: int, bound: int) -> Tensor:
+    def below(self, purpose: int, bound: int) -> Whole:
         """One uniform whole number for each counter.
 
         Args:
@@ -91,33 +99,34 @@ class CounterRandomness:
             bound: above the largest.
 
         Returns:
-            int64 [E] in 0..bound-1.
+            [E] in 0..bound-1.
         """
-        return _below(self.words(purpose, torch.zeros((), dtype=torch.int64)), torch.tensor(bound))
+        return (self.words(purpose, np.arange(1))[:, 0] % np.uint64(bound)).astype(np.int64)
 
-    def sample(self, purpose: int, sizes: Tensor, count: int) -> Tensor:
-        """Ordered samples without replacement, every one equally likely.
+    def sample(self, purpose: int, sizes: Whole, count: int) -> Whole:
+        """Ordered samples without replacement, every one equally likely (up to size / 2^64).
 
         The j-th draw is a rank among the `size - j` items that are left (a Lehmer code); decoding the code from its end gives the items.
         The first draws of a sample do not depend on how many follow.
 
         Args:
             purpose: what they are for.
-            sizes: int64 [E, R], the sizes of R populations for each counter.
+            sizes: [E, R], the sizes of R populations for each counter.
             count: items of each sample. What exceeds a population's size is meaningless.
 
         Returns:
-            int64 [E, R, count], items 0..size-1.
+            [E, R, count], items 0..size-1.
         """
-        ranks = torch.arange(count)
-        words = self.words(purpose, ranks[:, None] + _ROW * torch.arange(sizes.shape[1]))
-        items = _below(words, (sizes[:, None] - ranks[:, None]).clamp_min_(1)).transpose(0, 1).contiguous()
+        draws = np.arange(count)[:, None]
+        words = self.words(purpose, draws + _ROW * np.arange(sizes.shape[1]))
+        left = np.maximum(sizes[:, None] - draws, 1).astype(np.uint64)
+        items = np.ascontiguousarray((words % left).transpose(1, 0, 2)).view(np.int64)
         for j in range(count - 2, -1, -1):
             rest = items[j + 1 :]
             rest += rest >= items[j]
-        return items.permute(1, 2, 0)
+        return items.transpose(1, 2, 0)
 
-    def gamma(self, purpose: int, shape: float, count: int) -> Tensor:
+    def gamma(self, purpose: int, shape: float, count: int) -> Real:
         """Gamma variates of scale 1 (Marsaglia & Tsang 2000).
 
         The rejection method, with a fixed number of attempts: the chance that a variate passes none of them is below 1e-10.
@@ -128,27 +137,19 @@ class CounterRandomness:
             count: how many for each counter.
 
         Returns:
-            float64 [E, count].
+            [E, count].
         """
-        raised = shape + 1 if shape < 1 else shape
-        d = raised - 1 / 3
-        positions = torch.arange(3 * _ATTEMPTS * count).view(3, _ATTEMPTS, count)
-        first, second, third = _unit(self.words(purpose, positions)).unbind(1)
-        normal = (-2 * first.log()).sqrt() * (2 * math.pi * second).cos()
-        v = (1 + normal / math.sqrt(9 * d)) ** 3
-        accepted = (v > 0) & (third.log() < normal.square() / 2 + d * (1 - v + v.clamp_min(1e-300).log()))
-        chosen = accepted.to(torch.int8).argmax(1, keepdim=True)
-        variates = d * v.gather(1, chosen)[:, 0].clamp_min(1e-300)
+        d = (shape + 1 if shape < 1 else shape) - 1 / 3
+        positions = np.arange(3 * _ATTEMPTS * count).reshape(3, _ATTEMPTS, count)
+        first, second, third = np.moveaxis(_unit(self.words(purpose, positions)), 1, 0)
+        normal = np.sqrt(-2 * np.log(first)) * np.cos(2 * math.pi * second)
+        v = np.maximum(1 + normal / math.sqrt(9 * d), 1e-100) ** 3
+        accepted = np.log(third) < normal**2 / 2 + d * (1 - v + np.log(v))
+        variates: Real = d * np.take_along_axis(v, accepted.argmax(1)[:, None], 1)[:, 0]
         if shape < 1:
-            boost = _unit(self.words(purpose, positions.numel() + torch.arange(count)))
-            variates = variates * boost ** (1 / shape)
+            variates *= _unit(self.words(purpose, positions.size + np.arange(count))) ** (1 / shape)
         return variates
 
 
-def _unit(words: Tensor) -> Tensor:
-    return (((words >> 11) & ((1 << 53) - 1)).double() + 0.5) * 2.0**-53
-
-
-def _below(words: Tensor, bounds: Tensor) -> Tensor:
-    # The remainder of a 63-bit word favours small numbers by less than bound / 2^63.
-    return (words & ((1 << 63) - 1)) % bounds
+def _unit(words: Words) -> Real:
+    return ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53

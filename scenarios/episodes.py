@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from scenarios.batches import GeneratorFor
 from scenarios.class_table import ClassTable
-from scenarios.composition import lay_out, num_queries, num_shots, num_ways
-from scenarios.counter_rng import CounterRandomness
+from scenarios.composition import Flags, lay_out, num_queries, num_shots, num_ways
+from scenarios.counter_rng import CounterRandomness, Whole
 from scenarios.errors import UserError
 from scenarios.experience import Storage
 from scenarios.options import option
@@ -107,29 +109,29 @@ class EpisodeSpec:
 
 
 class Draw(NamedTuple):
-    """A meta-batch of episodes as indices, on the CPU.
+    """A meta-batch of episodes as indices; shapes as in `EpisodeBatch`.
 
     Attributes:
-        classes: int64 [E, ways + distractors], the class table's classes in the order of their labels.
-        support: int64 [E, S], rows of the class table's images.
-        query: int64 [E, Q], likewise.
-        unlabelled: int64 [E, U], likewise; None where there are none.
-        support_y: int64 [E, S].
-        query_y: int64 [E, Q].
-        unlabelled_y: int64 [E, U], -1 for distractors; None where there are none.
-        support_mask: bool [E, S]; None where nothing is padded.
-        query_mask: bool [E, Q]; None where nothing is padded.
+        classes: [E, ways + distractors], the class table's classes in the order of their labels.
+        support: [E, S], rows of the class table's images.
+        query: [E, Q], likewise.
+        unlabelled: [E, U], likewise; None where there are none.
+        support_y: [E, S].
+        query_y: [E, Q].
+        unlabelled_y: [E, U], -1 for distractors; None where there are none.
+        support_mask: [E, S]; None where nothing is padded.
+        query_mask: [E, Q]; None where nothing is padded.
     """
 
-    classes: Tensor
-    support: Tensor
-    query: Tensor
-    unlabelled: Tensor | None
-    support_y: Tensor
-    query_y: Tensor
-    unlabelled_y: Tensor | None
-    support_mask: Tensor | None
-    query_mask: Tensor | None
+    classes: Whole
+    support: Whole
+    query: Whole
+    unlabelled: Whole | None
+    support_y: Whole
+    query_y: Whole
+    unlabelled_y: Whole | None
+    support_mask: Flags | None
+    query_mask: Flags | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,32 +200,32 @@ class EpisodeStream:
             The choice.
         """
         spec, table = self.spec, self.table
-        randomness = CounterRandomness(self.key, first + torch.arange(count))
-        all_classes = torch.full((count, 1), len(table.sizes))
+        randomness = CounterRandomness(self.key, first, count)
+        all_classes = np.full((count, 1), len(table))
         classes = randomness.sample(_CLASSES, all_classes, spec.ways + spec.distractors)[:, 0]
-        starts, own = table.starts[classes], classes[:, : spec.ways]
-        pool = table.labelled[classes]
-        joint = 0 if spec.label_ratio < 1 else spec.unlabelled
+        own = classes[:, : spec.ways]
+        behind = 0 if spec.label_ratio < 1 else spec.unlabelled
         ways = num_ways(spec.min_ways, spec.ways, randomness)
         shots = num_shots(spec.min_shots, spec.shots, ways, table.sizes[own], randomness)
-        room = table.labelled[own] - shots - joint
+        room = table.labelled[own] - shots - behind
         queries = num_queries(spec.imbalance, spec.concentration, spec.queries, ways, room, randomness)
-        padded = spec.min_ways is not None
-        support_y, support_at, support_mask = lay_out(shots, spec.ways * spec.shots, padded or spec.min_shots is not None)
-        query_y, query_at, query_mask = lay_out(queries, spec.ways * spec.queries, padded)
-        images = randomness.sample(_IMAGES, pool, joint + int((shots + queries).max()))
-        query_at = query_at + joint + shots.gather(1, query_y)
+        images = randomness.sample(_IMAGES, table.labelled[classes], behind + int((shots + queries).max()))
+        images = images + table.starts[classes][:, :, None]
+        support_y, support_at, support_filled = lay_out(shots, spec.ways * spec.shots)
+        query_y, query_at, query_filled = lay_out(queries, spec.ways * spec.queries)
+        query_at = query_at + behind + np.take_along_axis(shots, query_y, 1)
+        episodes = np.arange(count)[:, None]
         unlabelled, unlabelled_y = self._unlabelled(randomness, classes, images, shots) if spec.unlabelled else (None, None)
         return Draw(
             classes,
-            table.rows[_pick(starts, images, support_y, support_at)],
-            table.rows[_pick(starts, images, query_y, query_at)],
+            table.rows[images[episodes, support_y, support_at]],
+            table.rows[images[episodes, query_y, query_at]],
             unlabelled,
-            support_y if support_mask is None else support_y.masked_fill(~support_mask, PADDED),
-            query_y if query_mask is None else query_y.masked_fill(~query_mask, PADDED),
+            np.where(support_filled, support_y, PADDED),
+            np.where(query_filled, query_y, PADDED),
             unlabelled_y,
-            support_mask,
-            query_mask,
+            support_filled if spec.min_ways is not None or spec.min_shots is not None else None,
+            query_filled if spec.min_ways is not None else None,
         )
 
     def gather(self, draw: Draw) -> EpisodeBatch:
@@ -236,45 +238,42 @@ class EpisodeStream:
             The episodes, on the device.
         """
         storage = self.storage
-        parts = [part for part in (draw.support, draw.query, draw.unlabelled) if part is not None]
-        rows = torch.cat([part.flatten() for part in parts]).to(storage.device)
+        chosen = [rows for rows in (draw.support, draw.query, draw.unlabelled) if rows is not None]
+        rows = self._send(np.concatenate([part.ravel() for part in chosen]))
         size = len(storage.images)
         images = storage.normalise(storage.pixels(rows % size, rows.div(size, rounding_mode="floor"), None))
-        blocks = [block.unflatten(0, part.shape) for block, part in zip(images.split([part.numel() for part in parts]), parts)]
-        masks = [None if mask is None else mask.to(storage.device) for mask in (draw.support_mask, draw.query_mask)]
+        blocks = [block.unflatten(0, part.shape) for block, part in zip(images.split([part.size for part in chosen]), chosen)]
+        masks = [None if mask is None else self._send(mask) for mask in (draw.support_mask, draw.query_mask)]
         for block, mask in zip(blocks, masks):
             if mask is not None:
                 block.masked_fill_(~mask[:, :, None, None, None], 0)
         return EpisodeBatch(
             blocks[0],
-            draw.support_y.to(storage.device),
+            self._send(draw.support_y),
             blocks[1],
-            draw.query_y.to(storage.device),
+            self._send(draw.query_y),
             blocks[2] if draw.unlabelled is not None else None,
             masks[0],
             masks[1],
             self.spec.ways,
-            None if draw.unlabelled_y is None else draw.unlabelled_y.to(storage.device),
+            None if draw.unlabelled_y is None else self._send(draw.unlabelled_y),
         )
 
-    def _unlabelled(self, randomness: CounterRandomness, classes: Tensor, images: Tensor, shots: Tensor) -> tuple[Tensor, Tensor]:
+    def _send(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.storage.device, non_blocking=True)
+
+    def _unlabelled(self, randomness: CounterRandomness, classes: Whole, images: Whole, shots: Whole) -> tuple[Whole, Whole]:
         spec, table = self.spec, self.table
-        total = spec.ways + spec.distractors
-        within = torch.arange(spec.unlabelled)
+        labels = np.arange(spec.ways + spec.distractors)
+        labels[spec.ways :] = -1
         if spec.label_ratio < 1:
-            first = table.labelled[classes]
-            chosen = first[:, :, None] + randomness.sample(_UNLABELLED, table.sizes[classes] - first, spec.unlabelled)
+            first, sizes = table.labelled[classes], table.sizes[classes]
+            chosen = (table.starts[classes] + first)[:, :, None] + randomness.sample(_UNLABELLED, sizes - first, spec.unlabelled)
         else:
-            behind = torch.nn.functional.pad(shots, (0, spec.distractors))
-            chosen = images.gather(2, behind[:, :, None] + within)
-        labels = torch.where(torch.arange(total) < spec.ways, torch.arange(total), -1).repeat_interleave(spec.unlabelled)
-        rows = table.rows[table.starts[classes][:, :, None] + chosen]
-        return rows.flatten(1), labels.expand(len(classes), -1).contiguous()
-
-
-def _pick(starts: Tensor, images: Tensor, labels: Tensor, positions: Tensor) -> Tensor:
-    width = images.shape[2]
-    return starts.gather(1, labels) + images.reshape(len(images), -1).gather(1, labels * width + positions)
+            places = np.pad(shots, ((0, 0), (0, spec.distractors)))[:, :, None] + np.arange(spec.unlabelled)
+            chosen = np.take_along_axis(images, places, 2)
+        rows = table.rows[chosen].reshape(len(classes), -1)
+        return rows, np.tile(labels.repeat(spec.unlabelled), (len(classes), 1))
 
 
 @dataclass(frozen=True, eq=False)
