@@ -176,3 +176,7 @@ def _known(error: Exception) -> int:
 def _complain(line: str, code: int) -> int:
     typer.echo(f"error: {line}" if code != INTERRUPTED else line, err=True)
     return code
+
+
+if __name__ == "__main__":
+    main()

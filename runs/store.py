@@ -67,8 +67,6 @@ class Store:
 
     def close(self) -> None:
         """Let go of the directory."""
-        with contextlib.suppress(OSError):
-            (self.folder / ".lock").unlink()
         self._lock.close()
 
     def write_environment(self, data: Mapping[str, Any], device: Any) -> None:
