@@ -98,6 +98,7 @@ class Update:
         optimizer: its own optimiser; None for the run's (`train.*`).
         after_backward: called between backward and step (penalties add their gradient here).
         after_step: called after the optimiser's step.
+        proximal: called after the optimiser's step with its step size, to shrink what it moved.
     """
 
     loss: Callable[[Batch], Step]
@@ -106,6 +107,7 @@ class Update:
     optimizer: Optimizer | None = None
     after_backward: Callable[[], None] | None = None
     after_step: Callable[[], None] | None = None
+    proximal: Callable[[float], None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

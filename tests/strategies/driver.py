@@ -230,3 +230,5 @@ def _step(update: Update, batch: Any, kept: tuple[torch.optim.Optimizer, list[An
     optimizer.step()
     if update.after_step is not None:
         update.after_step()
+    if update.proximal is not None:
+        update.proximal(optimizer.param_groups[0]["lr"])
