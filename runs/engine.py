@@ -189,6 +189,8 @@ class Engine:
         optimizer.step()
         if update.after_step:
             update.after_step()
+        if update.proximal:
+            update.proximal(optimizer.param_groups[0]["lr"])
         return result
 
     def _guard(self, total: Tensor | None, phase: Phase, position: Position, step: int) -> None:
