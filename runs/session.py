@@ -163,7 +163,7 @@ def compare(folders: Sequence[Path], out: Path, *, mixed: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "table.md").write_text(comparison.to_markdown(table), encoding="utf-8")
     (out / "table.csv").write_text(comparison.to_csv(table), encoding="utf-8")
-    figure = plots.compare(groups, out / "forgetting_curves.png")
+    figure = plots.draw_comparison(groups, out / "forgetting_curves.png")
     console = _console(False)
     console.print(comparison.render(table))
     console.print(f"figure {figure}, table {out / 'table.md'} and {out / 'table.csv'}", highlight=False)
@@ -204,7 +204,7 @@ def show_group(folder: Path, console: Console) -> None:
 
     groups = comparison.collect([folder])
     console.print(comparison.render(comparison.table(groups)))
-    console.print(f"figure {plots.compare(groups, folder / 'forgetting_curves.png')}, runs in {folder}", highlight=False)
+    console.print(f"figure {plots.draw_comparison(groups, folder / 'forgetting_curves.png')}, runs in {folder}", highlight=False)
 
 
 def new_folder(scenario: str, strategy: str, seed: str) -> Path:
