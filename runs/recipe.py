@@ -1,0 +1,231 @@
+"""Recipes: published experiments as files. `simulate recipe NAME` runs them and sets the paper's numbers beside ours.
+
+A recipe is a YAML file under `runs/recipes/`:
+
+    title: one line
+    paper: citation of the numbers
+    distance: how our protocol differs from the paper's, for each scale
+    base: the request that all runs share
+    scales: {small: {seeds: 3, minutes: 20, ...request on top of base}, paper: {...}}
+    runs: {label: request on top of that}
+    expected: [{run: label, metric: average_accuracy, value: 0.785, source: where, tolerance: 0.015}]
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scenarios.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FOLDER = Path(__file__).with_name("recipes")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a recipe's table.
+
+    Attributes:
+        label: the run's.
+        metric: its name in the summary; dots lead into nested entries.
+        ours: mean over seeds; None where the runs do not have it.
+        half: half of the 95 % interval over seeds; None for one seed.
+        seeds: how many.
+        paper: the published number; None where there is none.
+        source: where it was published.
+        verdict: within the tolerance or not, in a word; empty where there is nothing to hold it against.
+    """
+
+    label: str
+    metric: str
+    ours: float | None
+    half: float | None
+    seeds: int
+    paper: float | None
+    source: str
+    verdict: str
+
+
+def names() -> list[str]:
+    """The recipes that there are.
+
+    Returns:
+        Their names.
+    """
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def read(name: str) -> dict[str, Any]:
+    """Read a recipe.
+
+    Args:
+        name: its name.
+
+    Returns:
+        Its content.
+
+    Raises:
+        UserError: there is none of this name.
+    """
+    import yaml
+
+    if name not in names():
+        raise UserError(f"unknown recipe '{name}'{nearest(name, names())}")
+    return yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def requests(recipe: Mapping[str, Any], scale: str) -> dict[str, list[dict[str, Any]]]:
+    """The runs of a recipe.
+
+    Args:
+        recipe: its content.
+        scale: which of its scales.
+
+    Returns:
+        For each label, one request a seed.
+
+    Raises:
+        UserError: the recipe has no such scale.
+    """
+    from runs import config
+
+    if scale not in recipe["scales"]:
+        raise UserError(f"this recipe has no scale '{scale}'{nearest(scale, recipe['scales'])}")
+    own = dict(recipe["scales"][scale])
+    own.pop("minutes", None)
+    seeds, first = own.pop("seeds", 1), own.pop("first_seed", 0)
+    wanted = {}
+    for label, request in recipe["runs"].items():
+        merged = config.merge(*(_named(part) for part in (recipe["base"], own, request)))
+        wanted[label] = [{**merged, "seed": seed} for seed in range(first, first + seeds)]
+    return wanted
+
+
+def table(recipe: Mapping[str, Any], folder: Path) -> list[Line]:
+    """Set what the runs gave beside what was published.
+
+    Args:
+        recipe: its content.
+        folder: where its runs are; those that are not over are left out.
+
+    Returns:
+        A line for each expectation, and for each run's average accuracy that nothing is expected of.
+    """
+    expected = list(recipe.get("expected", ()))
+    default = recipe.get("metric", "average_accuracy")
+    covered = {(entry["run"], entry["metric"]) for entry in expected}
+    rest = [{"run": label, "metric": default} for label in recipe["runs"] if (label, default) not in covered]
+    return [_line(entry, folder) for entry in expected + rest]
+
+
+def run(name: str | None, out: Path | None, data_root: Path | None, scale: str) -> None:
+    """Run a recipe, or list them.
+
+    Args:
+        name: the recipe; None to list them.
+        out: where its runs are written; runs that are over there are not repeated.
+        data_root: where data sets lie.
+        scale: which of its scales.
+    """
+    from rich.console import Console
+
+    from runs import session
+
+    console = Console(highlight=False)
+    if name is None:
+        for each in names():
+            console.print(f"{each:<28} {read(each)['title']}")
+        return
+    recipe = read(name)
+    folder = out or Path("simulations") / f"{name}-{scale}"
+    wanted = requests(recipe, scale)
+    console.print(f"{recipe['title']} ({recipe['paper']}); about {recipe['scales'][scale].get('minutes', '?')} minutes; writing to {folder}")
+    for label, seeds in wanted.items():
+        for request in seeds:
+            each = folder / label / f"seed-{request['seed']}"
+            if not (each / "summary.json").exists():
+                console.print(f"{label}, seed {request['seed']}", style="bold")
+                asked = {**request, "data_root": str(data_root)} if data_root else request
+                session.one(asked, each, console, quiet=False, resume=each.exists())
+    lines = table(recipe, folder)
+    (folder / "table.md").write_text(to_markdown(recipe, scale, lines), encoding="utf-8")
+    _show(recipe, lines, console)
+    console.print(f"table in {folder / 'table.md'}")
+
+
+def to_markdown(recipe: Mapping[str, Any], scale: str, lines: list[Line]) -> str:
+    """Write a recipe's table down.
+
+    Args:
+        recipe: its content.
+        scale: the scale that was run.
+        lines: the table.
+
+    Returns:
+        Markdown.
+    """
+    rows = [f"### {recipe['title']}", "", f"{recipe['paper']}. Scale `{scale}`: {_distance(recipe, scale)}", ""]
+    rows += ["| run | metric | ours | seeds | paper | within tolerance |", "|---|---|---|---|---|---|"]
+    for line in lines:
+        rows.append(f"| {line.label} | {line.metric} | {_ours(line)} | {line.seeds} | {_paper(line)} | {line.verdict} |")
+    return "\n".join(rows) + "\n"
+
+
+def _named(request: Mapping[str, Any]) -> dict[str, Any]:
+    sections = ("scenario", "strategy", "network")
+    return {key: {"name": value} if key in sections and isinstance(value, str) else value for key, value in request.items()}
+
+
+def _line(entry: Mapping[str, Any], folder: Path) -> Line:
+    import json
+
+    from metrics.statistics import over_seeds
+
+    values = []
+    for path in sorted((folder / entry["run"]).glob("seed-*/summary.json")):
+        value: Any = json.loads(path.read_text())
+        for key in entry["metric"].split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        if isinstance(value, (int, float)):
+            values.append(float(value))
+    spread = over_seeds(values) if values else None
+    ours = spread.mean if spread else None
+    paper, tolerance = entry.get("value"), entry.get("tolerance")
+    verdict = ""
+    if ours is not None and paper is not None and tolerance is not None:
+        verdict = "yes" if abs(ours - paper) <= tolerance else f"no ({100 * (ours - paper):+.1f} points)"
+    half = spread.ci95 if spread else None
+    return Line(entry["run"], entry["metric"], ours, half, len(values), paper, entry.get("source", ""), verdict)
+
+
+def _distance(recipe: Mapping[str, Any], scale: str) -> str:
+    distance = recipe.get("distance", "")
+    return distance.get(scale, "") if isinstance(distance, Mapping) else distance
+
+
+def _ours(line: Line) -> str:
+    if line.ours is None:
+        return "not run"
+    interval = "" if line.half is None or math.isnan(line.half) else f" ± {100 * line.half:.2f}"
+    return f"{100 * line.ours:.2f}{interval}"
+
+
+def _paper(line: Line) -> str:
+    return "" if line.paper is None else f"{100 * line.paper:.2f} ({line.source})" if line.source else f"{100 * line.paper:.2f}"
+
+
+def _show(recipe: Mapping[str, Any], lines: list[Line], console: Console) -> None:
+    from rich.table import Table
+
+    shown = Table(title=recipe["title"], title_justify="left")
+    for heading in ("run", "metric", "ours %", "seeds", "paper %", "within tolerance"):
+        shown.add_column(heading)
+    for line in lines:
+        shown.add_row(line.label, line.metric, _ours(line), str(line.seeds), _paper(line), line.verdict)
+    console.print(shown)
