@@ -145,7 +145,8 @@ def run(name: str | None, out: Path | None, data_root: Path | None, scale: str) 
     recipe = read(name)
     folder = out or Path("simulations") / f"{name}-{scale}"
     wanted = requests(recipe, scale)
-    console.print(f"{recipe['title']} ({recipe['paper']}); about {recipe['scales'][scale].get('minutes', '?')} minutes; writing to {folder}")
+    minutes = recipe["scales"][scale].get("minutes", "?")
+    console.print(f"{recipe['title']} ({recipe['paper']}); about {minutes} minutes; writing to {folder}")
     for label, seeds in wanted.items():
         for request in seeds:
             each = folder / label / f"seed-{request['seed']}"

@@ -1,0 +1,66 @@
+"""Names lead to components; placeholders are filled from the name; reading a registry imports nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from scenarios.errors import UserError
+from scenarios.registry import Registry, Row
+
+ROWS = [
+    Row("split-SET", "any set", "scenarios.options:build"),
+    Row("split-special", "one of its own", "scenarios.options:describe"),
+    Row("alias", "another name", "scenarios.options:build", {"set": "mnist"}),
+    Row("move-A-B", "from one to another", "scenarios.options:build"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "options"),
+    [
+        ("split-mnist", "split-SET", {"set": "mnist"}),
+        ("split-special", "split-special", {}),
+        ("alias", "alias", {"set": "mnist"}),
+        ("move-mnist-usps", "move-A-B", {"a": "mnist", "b": "usps"}),
+    ],
+)
+def test_a_name_finds_its_row_and_fills_its_placeholders(name: str, row: str, options: dict) -> None:
+    found, filled = Registry("scenario", ROWS).find(name)
+    assert (found.name, filled) == (row, options)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UserError, match="unknown scenario 'alais'; did you mean alias"):
+        Registry("scenario", ROWS).find("alais")
+
+
+def test_a_registered_class_is_found_and_described() -> None:
+    registry = Registry("strategy", [])
+
+    @registry.register("mine", "a line")
+    class Mine:
+        pass
+
+    assert registry.load("mine") == (Mine, {})
+    assert registry.names() == ["mine"]
+
+
+@pytest.mark.parametrize("module", ["scenarios", "strategies", "metrics", "runs", "runs.cli", "runs.listing", "runs.compare", "runs.config"])
+def test_importing_the_rooms_imports_neither_torch_nor_matplotlib(module: str) -> None:
+    code = f"import sys, {module}; sys.exit(any(name in sys.modules for name in ('torch', 'matplotlib', 'avalanche', 'learn2learn')))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_every_row_of_every_registry_leads_to_a_class_with_documented_options() -> None:
+    from runs.listing import registries
+    from scenarios.options import describe
+
+    for kind in ("scenarios", "strategies", "networks"):
+        registry = registries()[kind]
+        for name in registry.names():
+            component, _ = registry.load(name.replace("SETS", "mnist").replace("SET", "mnist"))
+            for option, _, _, meaning in describe(component.Config):
+                assert meaning, f"{kind} {name}: option {option} is not documented"
