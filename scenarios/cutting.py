@@ -163,7 +163,7 @@ def build_stream(
     widths = {len(cut.classes) for cut in cuts}
     if setting == "domain" and len(widths) > 1:
         raise UserError(f"setting 'domain' needs equally many classes in every experience, not {sorted(widths)}; choose task or class")
-    scale, shift = _normalisation(config.normalise, train)
+    scale, shift = normalisation(config.normalise, train)
     sides = [Storage(images, view or View(), scale, shift) for images in (train, test)]
     randomness = stream_randomness(config, request)
     starts = [0 if setting == "domain" else sum(len(cut.classes) for cut in cuts[:i]) for i in range(len(cuts))]
@@ -310,7 +310,16 @@ def _name(images: ImageSet, cut: Cut) -> str:
     return ", ".join(names) if len(names) <= 2 else f"{names[0]}, ..., {names[-1]}"
 
 
-def _normalisation(kind: str, images: ImageSet) -> tuple[Tensor, Tensor]:
+def normalisation(kind: Literal["auto", "standard", "unit"], images: ImageSet) -> tuple[Tensor, Tensor]:
+    """How pixels become the network's input: `pixels * scale + shift`.
+
+    Args:
+        kind: zero mean and unit variance by channel (standard), [0, 1] (unit), or by the images' kind (auto): standard for colour.
+        images: what mean and variance are taken over.
+
+    Returns:
+        Scale and shift, float [C, 1, 1].
+    """
     channels = images.shape[0]
     if kind == "unit" or (kind == "auto" and channels == 1):
         return torch.full((channels, 1, 1), 1 / 255), torch.zeros(channels, 1, 1)

@@ -34,8 +34,8 @@ _CLASSES, _IMAGES, _UNLABELLED = 0, 1, 2
 class EpisodeBatch(NamedTuple):
     """A meta-batch of episodes, on the device. Images are normalised; labels are 0..ways-1.
 
-    With `S` support, `Q` query and `U` unlabelled images an episode. Padding (where ways or shots vary) is black, has the label `PADDED`,
-    and stands behind the real images.
+    With `S` support, `Q` query and `U` unlabelled images an episode. Padding (where ways or shots vary) is all zeros, has the label
+    `PADDED`, and stands behind the real images.
 
     Attributes:
         support_x: float [E, S, C, H, W].
