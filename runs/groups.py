@@ -118,7 +118,8 @@ def _protocol(run: Run) -> dict[str, Any]:
     return {
         "scenario": run.summary["scenario"],
         "setting": run.summary["setting"],
-        "data": f"{run.data}, fingerprint {str(run.summary['data'].get('fingerprint', 'none'))[:12]}",
+        "data": run.data,
+        "data fingerprint": str(run.summary["data"].get("fingerprint", "none"))[:12],
         "number of experiences": len(matrix[0]) if matrix else None,
     }
 

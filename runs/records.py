@@ -48,8 +48,8 @@ class Run:
     @property
     def data(self) -> str:
         """The data in words: name and origin."""
-        data = self.summary["data"]
-        return f"{data['name']} ({data['origin']} data)"
+        name, origin = self.summary["data"]["name"], self.summary["data"]["origin"]
+        return f"{name} data" if name == origin else f"{name} ({origin} data)"
 
     def matrix(self) -> tuple[list[str], numpy.ndarray, numpy.ndarray] | None:
         """The accuracy matrix.

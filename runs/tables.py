@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import numpy
     from rich.table import Table
 
+MOST_COLUMNS = 14
+"""Columns that a terminal can show."""
+
 
 def write_matrix(path: Path, names: Sequence[str], initial: Sequence[float], matrix: Sequence[Sequence[float]]) -> None:
     """Write an accuracy matrix, all of it or nothing; a float64 value is read back bit for bit.
@@ -71,6 +74,27 @@ def read_matrix(path: Path) -> tuple[list[str], numpy.ndarray, numpy.ndarray]:
     return header[1:], cells[0], cells[1:]
 
 
+def numbered(index: int, name: str, length: int = 24) -> str:
+    """Name an experience with its number, briefly.
+
+    Args:
+        index: its place in the stream.
+        name: its name.
+        length: the most characters.
+
+    Returns:
+        Number and name, the end cut off where it is too long; the name alone where it ends with the number.
+
+    Example:
+        >>> numbered(3, "cat, deer"), numbered(3, "permutation 3"), numbered(3, "apple, ..., beaver", length=12)
+        ('3 cat, deer', 'permutation 3', '3 apple…')
+    """
+    if name.split()[-1:] == [str(index)] and len(name) <= length:
+        return name
+    text = f"{index} {name}"
+    return text if len(text) <= length else text[: length - 1].rstrip(" ,.") + "…"
+
+
 def render_matrix(names: Sequence[str], initial: Sequence[float], matrix: Sequence[Sequence[float]], title: str = "") -> Table:
     """Lay an accuracy matrix out for the terminal, in per cent.
 
@@ -81,18 +105,28 @@ def render_matrix(names: Sequence[str], initial: Sequence[float], matrix: Sequen
         title: what stands above the table.
 
     Returns:
-        A table whose rows are named by what was learned last; the experience just learned is bold, an empty cell is a dot.
+        A table whose rows are named by what was learned last and whose columns are numbered. The experience just learned is bold, an empty
+        cell is a dot. More than 8 columns are rounded to whole numbers, and of more than 14 some are left out.
     """
+    from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=title or None, title_justify="left", header_style="")
-    table.add_column("accuracy % after", no_wrap=True)
-    for name in names:
-        table.add_column(name, justify="right")
+    step = -(-len(names) // MOST_COLUMNS)
+    columns = sorted(set(range(len(names) - 1, -1, -step)))
+    digits = 1 if len(columns) <= 8 else 0
+    caption = f"one in {step} of {len(names)} experiences" if step > 1 else None
+    table = Table(title=title or None, caption=caption, title_justify="left", caption_justify="left", header_style="", box=box.SIMPLE_HEAD)
+    table.padding = (0, 1, 0, 0)
+    table.add_column("accuracy % after \\ on", no_wrap=True)
+    for column in columns:
+        table.add_column(str(column), justify="right", no_wrap=True)
     for row, cells in enumerate([initial, *matrix], start=-1):
-        texts = ["·" if math.isnan(cell) else f"{100 * cell:.1f}" for cell in map(float, cells)]
-        if 0 <= row < len(texts):
-            texts[row] = f"[bold]{texts[row]}[/bold]"
-        label = "initial" if row < 0 else names[row] if row < len(names) else str(row)
-        table.add_row(label, *texts, end_section=row == -1, style="dim" if row == -1 else "")
+        if row >= 0 and row not in columns:
+            continue
+        texts = ["·" if math.isnan(float(cells[column])) else f"{100 * float(cells[column]):.{digits}f}" for column in columns]
+        if row in columns:
+            texts[columns.index(row)] = f"[bold]{texts[columns.index(row)]}[/bold]"
+        label = "initial" if row < 0 else escape(numbered(row, names[row]))
+        table.add_row(label, *texts, style="dim" if row < 0 else "")
     return table

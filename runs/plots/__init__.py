@@ -1,0 +1,61 @@
+"""Figures, redrawn from a run's directory at any time. Importing this imports matplotlib; the command line does so when it draws.
+
+`PLOTS` names the figures of one run. A drawing is a function of a run that returns a figure, or None where the run does not call for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from runs import records
+from runs.groups import Group
+from runs.plots import style
+from runs.plots.comparison import compare
+from runs.plots.curves import forgetting_curves
+from runs.plots.matrix import accuracy_matrix
+from runs.records import Run
+from scenarios.errors import UserError
+
+__all__ = ["PLOTS", "accuracy_matrix", "compare", "draw", "draw_comparison", "forgetting_curves"]
+
+PLOTS: dict[str, Callable[[Run], Figure | None]] = {
+    "forgetting_curves": forgetting_curves,
+    "accuracy_matrix": accuracy_matrix,
+}
+"""File name to drawing."""
+
+
+def draw(directory: Path) -> list[Path]:
+    """Draw everything that a run calls for into its folder `plots`.
+
+    Args:
+        directory: the run's directory.
+
+    Returns:
+        The files.
+    """
+    run = records.read(directory)
+    drawn = {name: plot(run) for name, plot in PLOTS.items()}
+    return [style.save(figure, run.directory / "plots" / f"{name}.png") for name, figure in drawn.items() if figure]
+
+
+def draw_comparison(groups: Sequence[Group], path: Path) -> Path:
+    """Draw groups of runs into one figure.
+
+    Args:
+        groups: at least one.
+        path: the PNG file.
+
+    Returns:
+        The path.
+
+    Raises:
+        UserError: the runs have no accuracy matrices.
+    """
+    figure = compare(groups)
+    if figure is None:
+        raise UserError("these runs have no accuracy matrix to draw; read their table instead")
+    return style.save(figure, path)

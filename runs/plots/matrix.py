@@ -1,0 +1,76 @@
+"""The accuracy matrix of one run as a heat map, the initial row kept apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import PercentFormatter
+
+from runs.plots import style
+from runs.plots.curves import caption
+from runs.records import Run
+from runs.tables import numbered
+
+MOST_NUMBERS = 12
+"""Experiences up to which each cell shows its number."""
+
+
+def accuracy_matrix(run: Run) -> Figure | None:
+    """Draw R[i, j], the accuracy on experience j after learning experience i; empty cells are hatched.
+
+    Args:
+        run: a finished run.
+
+    Returns:
+        The figure, or None where the run has no accuracy matrix.
+    """
+    read = run.matrix()
+    if read is None:
+        return None
+    names, initial, matrix = read
+    rows, columns = matrix.shape
+    cell = 0.48 if columns <= MOST_NUMBERS else 5.2 / columns
+    width, height = max(cell * columns + 3.0, 5.2), max(cell * rows, 1.0) + cell + 1.3
+    whole, body = style.figure(width, height, "Accuracy matrix", caption(run))
+    upper, lower = body.subplots(2, 1, sharex=True, height_ratios=[1, rows], gridspec_kw={"hspace": 0.0})
+    _cells(upper, initial[None])
+    image = _cells(lower, matrix)
+    thick = 1.2 if columns <= 20 else 0.5
+    for index in range(min(rows, columns)):
+        lower.add_patch(Rectangle((index - 0.5, index - 0.5), 1, 1, fill=False, edgecolor=style.INK, linewidth=thick))
+    upper.set_yticks([0], ["before learning"])
+    upper.tick_params(axis="x", length=0, labelbottom=False)
+    ticks = _ticks(lower.yaxis, rows, names)
+    lower.set_xticks(ticks, [str(tick) for tick in ticks])
+    lower.set_xlabel("accuracy on experience", fontsize=9.5, color=style.INK)
+    lower.set_ylabel("after learning experience", fontsize=9.5, color=style.INK)
+    bar = body.colorbar(image, ax=[upper, lower], format=PercentFormatter(1, decimals=0), aspect=25, pad=0.02)
+    bar.ax.tick_params(labelsize=8, length=0)
+    bar.outline.set_visible(False)
+    return whole
+
+
+def _cells(axes: Axes, values: numpy.ndarray) -> AxesImage:
+    image = axes.imshow(numpy.ma.masked_invalid(values), cmap="YlGnBu", vmin=0, vmax=1, aspect="auto", interpolation="nearest", zorder=1)
+    behind = Rectangle((0, 0), 1, 1, transform=axes.transAxes, facecolor="#f2f2f2", edgecolor="#bdbdbd", hatch="///", linewidth=0, zorder=0)
+    axes.add_patch(behind)
+    if values.shape[1] <= MOST_NUMBERS:
+        for row, column in zip(*numpy.nonzero(~numpy.isnan(values))):
+            dark = values[row, column] >= 0.6
+            text = f"{100 * values[row, column]:.1f}"
+            axes.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if dark else style.INK)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(labelsize=8.5, length=0, colors=style.INK)
+    return image
+
+
+def _ticks(axis: object, count: int, names: Sequence[str]) -> list[int]:
+    step = -(-count // 25)
+    ticks = list(range(0, count, step))
+    axis.set_ticks(ticks, [numbered(tick, names[tick], length=28) for tick in ticks])  # type: ignore[attr-defined]
+    return ticks
