@@ -38,6 +38,8 @@ def run(
     config: Annotated[Path | None, typer.Option(help="A YAML file of options, for instance a run's config.yaml.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Any option, as in train.epochs=2.")] = None,
     import_: Annotated[list[Path] | None, typer.Option("--import", help="A file of your own that registers components.")] = None,
+    test_scenario: Annotated[str | None, typer.Option(help="Test few-shot learning on another scenario's classes as well.")] = None,
+    diagnose: Annotated[str | None, typer.Option(help="curvature: errors of Kronecker factors, by layer.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
 ) -> None:
@@ -63,6 +65,8 @@ def run(
         "data": data,
         "data_root": str(data_root) if data_root else None,
         "imports": [str(path.resolve()) for path in import_ or ()] or None,
+        "test_scenario": test_scenario,
+        "diagnose": diagnose,
     }
     asked = [configuration.from_file(config)] if config else []
     request = configuration.merge(*asked, flags, configuration.from_settings(set_ or []))

@@ -18,7 +18,7 @@ from scenarios.options import build, option
 
 SECTIONS = ("scenario", "strategy", "network", "train", "evaluate")
 """Parts of a request that hold options."""
-SCALARS = ("seed", "device", "data", "data_root", "imports")
+SCALARS = ("seed", "device", "data", "data_root", "imports", "test_scenario", "diagnose")
 """Parts of a request that are values."""
 
 
@@ -29,12 +29,10 @@ class EvaluateConfig:
     Attributes:
         stream: test on all experiences, or only on those that have been learned (quicker for long streams; no forward transfer).
         batch_size: examples in one pass of the network.
-        episodes: test episodes, for few-shot scenarios.
     """
 
     stream: Literal["all", "seen"] = "all"
     batch_size: int = option(1000, low=1)
-    episodes: int = option(600, low=1)
 
 
 def merge(*requests: Mapping[str, Any]) -> dict[str, Any]:

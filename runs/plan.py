@@ -12,9 +12,10 @@ from typing import Any
 import torch
 
 from runs import config
-from runs.config import EvaluateConfig
+from runs.config import SCALARS, EvaluateConfig
 from runs.progress import Progress
 from scenarios.cutting import Request
+from scenarios.episodic import EpisodicScenario, adapt_to
 from scenarios.errors import UserError
 from scenarios.experience import Scenario
 from scenarios.options import build
@@ -39,6 +40,7 @@ class Plan:
         evaluation: how the learner is tested.
         randomness: of the run.
         device: where it computes.
+        test_scenario: another few-shot scenario to test on in the end, brought to the images of this one.
     """
 
     resolved: dict[str, Any]
@@ -48,6 +50,7 @@ class Plan:
     evaluation: EvaluateConfig
     randomness: Randomness
     device: torch.device
+    test_scenario: EpisodicScenario | None = None
 
 
 def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
@@ -77,21 +80,10 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
     if request.get("network", {}).get("name"):
         network_registry.find(request["network"]["name"])
     device = _device(request.get("device"))
-    root = request.get("data_root")
-    scenario = scenario_class.make(
-        scenario_config,
-        Request(
-            name=scenario_name,
-            parts=parts,
-            seed=seed,
-            data=request.get("data"),
-            data_root=Path(root) if root else None,
-            report=progress.say,
-        ),
-    )
+    scenario = make_scenario(scenario_class, scenario_config, scenario_name, parts, request, progress)
     if scenario.setting not in strategy_class.settings:
         possible = ", ".join(sorted(strategy_class.settings))
-        raise UserError(f"strategy '{strategy_name}' does not work in setting '{scenario.setting}'; choose --setting from {possible}")
+        raise UserError(f"strategy '{strategy_name}' does not work in setting '{scenario.setting}', only in {possible}; choose another")
     full = config.merge(config.from_paths(scenario.recommended), config.from_paths(strategy_class.recommended), request)
     train = config.section(TrainConfig, full, "train")
     evaluation = config.section(EvaluateConfig, full, "evaluate")
@@ -105,6 +97,9 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
         return network.to(device, memory_format=torch.channels_last) if network_class.channels_last else network.to(device)
 
     scenario = scenario.to(device, network_class.channels_last)
+    if request.get("diagnose", "curvature") != "curvature":
+        raise UserError(f"cannot diagnose '{request['diagnose']}'; --diagnose takes curvature")
+    test_scenario = _test_scenario(request, scenario, progress)
     strategy = strategy_class(strategy_config)
     strategy.prepare(Setup(scenario, train, new_network, randomness, device))
     resolved = {
@@ -115,9 +110,50 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
         "evaluate": config.as_dict(evaluation),
         "seed": seed,
         "device": device.type,
-        **{name: request[name] for name in ("data", "data_root", "imports") if request.get(name)},
+        **{name: request[name] for name in SCALARS[2:] if request.get(name)},
     }
-    return Plan(resolved, scenario, strategy, train, evaluation, randomness, device)
+    return Plan(resolved, scenario, strategy, train, evaluation, randomness, device, test_scenario)
+
+
+def make_scenario(
+    component: Any, options: Any, name: str, parts: Mapping[str, Any], request: Mapping[str, Any], progress: Progress
+) -> Scenario:
+    """Build a scenario from a request.
+
+    Args:
+        component: the scenario's class.
+        options: its configuration.
+        name: what the user typed.
+        parts: what stands in the place of the name's placeholders.
+        request: with seed, data and data root.
+        progress: is told about downloads.
+
+    Returns:
+        The scenario.
+    """
+    root = request.get("data_root")
+    return component.make(
+        options,
+        Request(
+            name=name,
+            parts=parts,
+            seed=_seed(request.get("seed", 0)),
+            data=request.get("data"),
+            data_root=Path(root) if root else None,
+            report=progress.say,
+        ),
+    )
+
+
+def _test_scenario(request: Mapping[str, Any], scenario: Any, progress: Progress) -> EpisodicScenario | None:
+    name = request.get("test_scenario")
+    if name is None:
+        return None
+    component, parts = scenario_registry.load(name)
+    other = make_scenario(component, component.Config(), name, parts, {**request, "data": None}, progress)
+    if not isinstance(scenario, EpisodicScenario) or not isinstance(other, EpisodicScenario):
+        raise UserError(f"--test-scenario {name} needs few-shot scenarios on both sides, such as cifar-fs and glyphs")
+    return adapt_to(other, scenario)
 
 
 def import_file(path: Path) -> None:

@@ -15,10 +15,12 @@ import torch
 from metrics import continual, resources
 from runs.engine import Engine, Position
 from runs.evaluate import Evaluation, evaluate
+from runs.evaluate_episodes import diagnostics, evaluate_episodes
 from runs.plan import Plan
 from runs.progress import Progress
 from runs.store import FORMAT, Store, load_checkpoint, write_json
 from runs.tables import write_matrix
+from scenarios.episodic import EpisodicScenario
 from scenarios.errors import UserError
 from scenarios.experience import Scenario
 from strategies.base import Strategy
@@ -124,14 +126,17 @@ class Run:
         """
         clock = time.perf_counter()
         options = self.plan.evaluation
-        result = evaluate(
-            self.plan.strategy,
-            self.plan.scenario,
-            learned,
-            batch_size=options.batch_size,
-            only_seen=options.stream == "seen",
-            precision=self.plan.train.precision,
-        )
+        if isinstance(self.plan.scenario, EpisodicScenario):
+            result = evaluate_episodes(self.plan.strategy, self.plan.scenario, batch_size=options.batch_size)
+        else:
+            result = evaluate(
+                self.plan.strategy,
+                self.plan.scenario,
+                learned,
+                batch_size=options.batch_size,
+                only_seen=options.stream == "seen",
+                precision=self.plan.train.precision,
+            )
         self.seconds["evaluate"] += time.perf_counter() - clock
         after = learned - 1 if learned else "initial"
         if self.store:
@@ -197,12 +202,17 @@ class Run:
         Returns:
             The result.
         """
-        measured = self.plan.strategy.measure(self.plan.scenario)
-        self.extra = {**self.extra, **measured}
+        self.extra = {**self.extra, **self.plan.strategy.measure(self.plan.scenario)}
+        artefacts = self.plan.strategy.artefacts()
+        if isinstance(self.plan.scenario, EpisodicScenario):
+            artefacts = {**artefacts, **diagnostics(self.plan.strategy, self.plan.scenario)}
+        if self.plan.test_scenario is not None:
+            self.extra["cross_domain"] = cross_domain(self.plan)
+        if self.plan.resolved.get("diagnose") == "curvature":
+            self.extra["curvature"] = curvature(self.plan)
         result = self.result(self.store.folder if self.store else None)
         if self.store:
             write_matrix(self.store.folder / "accuracy_matrix.csv", result.names, self.initial, self.matrix)
-            artefacts = self.plan.strategy.artefacts()
             if artefacts:
                 torch.save(artefacts, self.store.folder / "artefacts.pt")
             write_json(self.store.folder / "summary.json", result.summary)
@@ -268,6 +278,34 @@ class Interrupts:
     def __exit__(self, *exception: object) -> None:
         if self.previous is not None:
             signal.signal(signal.SIGINT, self.previous)
+
+
+def cross_domain(plan: Plan) -> dict[str, Any]:
+    """Few-shot accuracy on another scenario's classes.
+
+    Args:
+        plan: with a test scenario.
+
+    Returns:
+        The test scenario's name, and the entries of `few_shot_accuracy`.
+    """
+    assert plan.test_scenario is not None
+    result = evaluate_episodes(plan.strategy, plan.test_scenario, batch_size=plan.evaluation.batch_size)
+    return {"scenario": plan.test_scenario.name, **result.summary["few_shot_accuracy"]}
+
+
+def curvature(plan: Plan) -> list[dict[str, Any]]:
+    """Relative errors of Kronecker-factored curvature against the exact one, by layer, on the last experience.
+
+    Args:
+        plan: of a run that is over.
+
+    Returns:
+        A row for each layer.
+    """
+    from strategies.curvature.diagnosis import curvature as diagnose
+
+    return diagnose(plan.strategy, plan.scenario.experiences[-1].train, plan.randomness)
 
 
 def _standing(row: list[float], index: int) -> str:

@@ -180,16 +180,43 @@ def show(result: RunResult, console: Console) -> None:
 
     summary = result.summary
     title = f"accuracy in %: {summary['strategy']} on {summary['scenario']}, {summary['setting']}, {summary['data']['origin']} data"
-    console.print(tables.render_matrix(result.names, result.initial.tolist(), result.matrix.tolist(), title))
+    if summary["setting"] == "episodic":
+        show_few_shot(summary, console)
+    else:
+        console.print(tables.render_matrix(result.names, result.initial.tolist(), result.matrix.tolist(), title))
     words = {"average_accuracy": "average accuracy", "average_forgetting": "forgetting", "backward_transfer": "backward transfer"}
+    words = {} if len(result.names) == 1 else words
     line = ", ".join(f"{text} {100 * summary[key]:.2f} %" for key, text in words.items() if key in summary)
-    console.print(line, style="bold", highlight=False)
+    if line:
+        console.print(line, style="bold", highlight=False)
     console.print(
         f"{summary['wall_seconds']:.1f} s ({summary['train_seconds']:.1f} s training, {summary['evaluate_seconds']:.1f} s testing), "
         f"peak memory {summary['peak_memory_bytes'] / 2**20:.0f} MiB, {summary['parameters']:,} parameters",
         highlight=False,
     )
     console.print(f"plots in {Path(str(result.directory)) / 'plots'}, everything else in {result.directory}", highlight=False)
+
+
+def show_few_shot(summary: Mapping[str, Any], console: Console) -> None:
+    """Print few-shot accuracy with its interval, by adaptation step and on other domains.
+
+    Args:
+        summary: of the run.
+        console: where to.
+    """
+    for name, result in ((summary["scenario"], summary["few_shot_accuracy"]), ("cross-domain", summary.get("cross_domain"))):
+        if not result:
+            continue
+        where = result.get("scenario", name)
+        console.print(
+            f"{where}: {result['ways']}-way {result['shots']}-shot accuracy {100 * result['mean']:.2f} ± {100 * result['ci95']:.2f} % "
+            f"(95 % interval over {result['episodes']} episodes; bn_mode {summary.get('bn_mode', 'none')})",
+            style="bold",
+            highlight=False,
+        )
+        if "per_step" in result:
+            steps = ", ".join(f"{100 * value:.1f}" for value in result["per_step"])
+            console.print(f"  after 0, 1, ... adaptation steps: {steps} %", highlight=False)
 
 
 def show_group(folder: Path, console: Console) -> None:

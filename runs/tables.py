@@ -87,11 +87,11 @@ def numbered(index: int, name: str, length: int = 24) -> str:
 
     Example:
         >>> numbered(3, "cat, deer"), numbered(3, "permutation 3"), numbered(3, "apple, ..., beaver", length=12)
-        ('3 cat, deer', 'permutation 3', '3 apple…')
+        ('3: cat, deer', 'permutation 3', '3: apple…')
     """
     if name.split()[-1:] == [str(index)] and len(name) <= length:
         return name
-    text = f"{index} {name}"
+    text = f"{index}: {name}"
     return text if len(text) <= length else text[: length - 1].rstrip(" ,.") + "…"
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from scenarios.batches import Shuffled
-from scenarios.experience import Batch, Examples, Experience, Scenario, Setting
+from scenarios.experience import Batch, Examples, Experience, Scenario
 from scenarios.random import Randomness
 from strategies.networks.network import Network
 from strategies.phase import Phase, Step, TrainConfig, Update
@@ -52,8 +52,8 @@ class Strategy:
     """
 
     Config: ClassVar[type] = NoOptions
-    settings: ClassVar[frozenset[Setting]] = frozenset({"task", "domain", "class"})
-    """Settings that the strategy can work in."""
+    settings: ClassVar[frozenset[str]] = frozenset({"task", "domain", "class"})
+    """Settings that the strategy can work in; `episodic` for learners of episodes."""
     recommended: ClassVar[Mapping[str, Any]] = {}
     """Options of a run (path to value) that suit the strategy better than the scenario's own recommendation."""
     task_dependent: ClassVar[bool] = False

@@ -18,8 +18,8 @@ QUICK = ["--scenario", "split-digits", "--strategy", "naive", "--set", "train.ep
 
 OPTIONS = {
     "": [
-        "--config", "--data", "--data-root", "--device", "--help", "--import", "--network", "--out", "--quiet", "--resume", "--scenario",
-        "--seed", "--seeds", "--set", "--setting", "--strategy", "-h",
+        "--config", "--data", "--data-root", "--device", "--diagnose", "--help", "--import", "--network", "--out", "--quiet", "--resume", "--scenario",
+        "--seed", "--seeds", "--set", "--setting", "--strategy", "--test-scenario", "-h",
     ],
     "list": ["--help", "--import"],
     "plot": ["--help"],
@@ -66,7 +66,7 @@ def test_the_commands_and_their_options_are_these_and_no_others() -> None:
         (["--scenario", "split-cifra", "--strategy", "naive"], "unknown data set 'cifra'; did you mean"),
         (["--scenario", "splt-mnist", "--strategy", "naive"], "unknown scenario 'splt-mnist'; did you mean split-mnist"),
         (["--scenario", "split-digits", "--strategy", "nive"], "unknown strategy 'nive'; did you mean naive?"),
-        (["--scenario", "split-digits", "--strategy", "rescl", "--setting", "class"], "does not work in setting 'class'; choose --setting"),
+        (["--scenario", "split-digits", "--strategy", "rescl", "--setting", "class"], "does not work in setting 'class', only in task"),
         (["--scenario", "split-digits"], "no strategy was named"),
         ([*QUICK, "--set", "train.epoch=2"], "unknown option train.epoch; did you mean epochs"),
         ([*QUICK, "--set", "trian.epochs=2"], "unknown option trian.epochs; did you mean train"),
