@@ -100,7 +100,7 @@ def meta_gradient(strategy: Any, batch: EpisodeBatch) -> tuple[float, dict[str, 
     learned = dict(strategy.network.named_parameters()) | {f"parts.{n}": p for n, p in strategy.parts.named_parameters()}
     loss = strategy.episode_loss(batch).loss
     grads = torch.autograd.grad(loss, list(learned.values()), allow_unused=True)
-    return float(loss), {name: torch.zeros_like(p) if g is None else g for (name, p), g in zip(learned.items(), grads)}
+    return float(loss.detach()), {name: torch.zeros_like(p) if g is None else g for (name, p), g in zip(learned.items(), grads)}
 
 
 def difference(first: dict[str, Tensor], second: dict[str, Tensor]) -> float:
