@@ -131,7 +131,7 @@ def _require_same(runs: Sequence[Run]) -> None:
             if value != first[key]:
                 raise UserError(
                     f"cannot compare runs whose {key} differs: {first[key]} in {runs[0].directory}, {value} in {run.directory}; "
-                    "name runs that share it"
+                    "name runs that share it, or add --mixed"
                 )
 
 

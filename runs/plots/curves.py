@@ -78,7 +78,7 @@ def _label_ends(axes: Axes, last: int, ends: list[tuple[str, float, Any]]) -> No
     stands = style.spread([(height - low) / (high - low) for _, height, _ in shown], gap=0.062, low=0.02, high=0.98)
     for (text, height, colour), stand in zip(shown, stands):
         axes.annotate(
-            f"{text}{100 * height:.0f}%",
+            f"{text}{100 * height:.1f}%",
             xy=(last, height),
             xytext=(1.06, stand),
             textcoords="axes fraction",

@@ -86,6 +86,16 @@ def test_very_short_and_long_streams_can_be_drawn(tmp_path, experiences):
     assert len(plots.draw(make_run(tmp_path / "run", experiences=experiences, setting="class"))) == 2
 
 
+@pytest.mark.parametrize("lowest", [0.0, 0.07, 0.42, 0.83, 0.93, 1.0])
+def test_the_vertical_axis_shows_every_accuracy_and_its_labels_are_exact(lowest):
+    axes = style.figure(4, 3, "", "")[1].subplots()
+    style.accuracy_axes(axes, lowest, 5, "")
+    low, high = axes.get_ylim()
+    assert low < lowest and high > 1
+    for tick in axes.get_yticks():
+        assert axes.yaxis.get_major_formatter()(tick) == f"{100 * tick:g}%" or not low <= tick <= high
+
+
 def test_a_matrix_with_fewer_rows_than_columns_is_drawn_as_far_as_it_goes(tmp_path):
     run = make_run(tmp_path / "run")
     names, initial, matrix = tables.read_matrix(run / "accuracy_matrix.csv")

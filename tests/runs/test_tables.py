@@ -69,7 +69,7 @@ def test_the_terminal_shows_per_cent_and_dots_for_empty_cells():
     text = shown(tables.render_matrix(["cat, dog", "[red]"], [0.5, NAN], [[0.987, NAN], [0.25, 1.0]], "a title"))
     rows = [line.split() for line in text.splitlines()]
     assert "a title" in text and ["initial", "50.0", "·"] in rows
-    assert ["0", "cat,", "dog", "98.7", "·"] in rows and ["1", "[red]", "25.0", "100.0"] in rows
+    assert ["0:", "cat,", "dog", "98.7", "·"] in rows and ["1:", "[red]", "25.0", "100.0"] in rows
 
 
 @pytest.mark.parametrize("count", [5, 10, 20, 100])
@@ -78,4 +78,4 @@ def test_long_streams_fit_a_terminal_of_80_columns_and_show_the_last_experience(
     text = shown(tables.render_matrix([f"a long name of experience {i}" for i in range(count)], cells[0], cells))
     assert "…" not in "".join(line[26:] for line in text.splitlines())
     assert str(count - 1) in text.splitlines()[1].split()
-    assert f"\n {count - 1} a long name of" in text
+    assert f"\n {count - 1}: a long name of" in text
