@@ -21,11 +21,9 @@ NETWORKS = [
     ("mlp", {"hidden": (7, 6), "norm": "batch"}),
     ("conv", {"channels": (4, 6), "norm": "none"}),
     ("conv", {"channels": (4, 6), "norm": "batch"}),
-    ("conv4", {"filters": 4}),
     ("resnet18", {"width": 4}),
     ("resnet32", {"width": 4, "shortcut": "projection"}),
     ("preact-resnet18", {"width": 4}),
-    ("preact-resnet32", {"width": 4}),
 ]
 UNITS = {
     "linear": lambda: Unit(nn.Linear(6, 4)),
@@ -153,8 +151,8 @@ def test_merging_changes_nothing_in_evaluation_mode(name, options):
     source, target = pair(name, options)
     double = random_alpha(combine(source, target, "train")).eval()
     single = merge(double).eval()
-    expected = double(images())
-    assert float((single(images()) - expected).abs().max()) < 1e-10 * max(1.0, float(expected.detach().abs().max()))
+    expected, merged = double(images()).detach(), single(images()).detach()
+    assert float((merged - expected).abs().max()) < 1e-10 * max(1.0, float(expected.abs().max()))
 
 
 @pytest.mark.parametrize("name, options", NETWORKS)
@@ -162,8 +160,8 @@ def test_merging_changes_little_in_single_precision(name, options):
     source, target = pair(name, options, torch.float32)
     double = random_alpha(combine(source, target, "train")).eval()
     x = images(dtype=torch.float32)
-    expected = double.features(x)
-    assert float((merge(double).eval().features(x) - expected).abs().max()) < 1e-4 * float(expected.detach().abs().max())
+    expected, merged = double.features(x).detach(), merge(double).eval().features(x).detach()
+    assert float((merged - expected).abs().max()) < 1e-4 * float(expected.abs().max())
 
 
 @settings(max_examples=40, deadline=None)
@@ -283,13 +281,13 @@ def test_moments_of_unequal_batches_are_those_of_all_examples_at_once():
 def test_after_merge_and_measuring_both_modes_compute_the_same_on_the_measured_data(name, options):
     source, target = pair(name, options)
     single = merge(random_alpha(combine(source, target, "train")))
-    expected = single.eval()(images())
+    expected = single.eval()(images()).detach()
     moments = Moments()
     moments.observe(single, images())
     moments.standardise(single)
-    size = max(1.0, float(expected.detach().abs().max()))
-    assert float((single.eval()(images()) - expected).abs().max()) < 1e-10 * size
-    assert float((single.train()(images()) - expected).abs().max()) < 1e-6 * size
+    size = max(1.0, float(expected.abs().max()))
+    for mode, bound in ((False, 1e-10), (True, 1e-6)):
+        assert float((single.train(mode)(images()).detach() - expected).abs().max()) < bound * size
 
 
 def test_mixing_outputs_of_two_networks_is_something_else():
