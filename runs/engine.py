@@ -77,6 +77,7 @@ class Engine:
         progress: is told what is going on.
         save: takes a checkpoint.
         optimizers: those that live on from phase to phase, by name.
+        own: those of the present phase alone, where it starts afresh.
         train_seconds: time spent in phases so far.
         stopping: set from outside (by a signal) to stop after the step that is being made.
     """
@@ -88,9 +89,11 @@ class Engine:
     progress: Progress
     save: Saver
     optimizers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
+    own: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
     train_seconds: float = 0.0
     stopping: bool = False
-    _waiting: dict[str, Any] = field(default_factory=dict)
+    _waiting: dict[str, dict[str, Any]] = field(default_factory=lambda: {"kept": {}, "own": {}})
+    _generator: Tensor | None = None
 
     def learn(self, experience: Any, start: Position) -> None:
         """Learn one experience.
@@ -101,7 +104,7 @@ class Engine:
         """
         if self.train.reset_optimizer and start.phase == 0 and start.fresh:
             self.optimizers.clear()
-            self._waiting.clear()
+            self._waiting["kept"].clear()
         phases = self.strategy.phases(experience)
         for number, phase in enumerate(phases):
             if number < start.phase:
@@ -117,11 +120,8 @@ class Engine:
         if position.fresh and phase.begin:
             self._seed(position, "begin")
             phase.begin()
-        if phase.fresh and position.fresh:
-            self.optimizers.clear()
-            self._waiting.clear()
         passes, steps = phase_length(phase, self.train)
-        moving = [(update, *self._optimizer(update)) for update in phase.updates]
+        moving = [(update, *self._optimizer(update, "own" if phase.fresh else "kept")) for update in phase.updates]
         self.progress.start_phase(phase.name, steps, position.epoch * len(phase.batches))
         for epoch in range(position.epoch, passes):
             here = position if epoch == position.epoch else Position(position.experience, position.phase, epoch)
@@ -133,8 +133,7 @@ class Engine:
         if phase.end:
             self._seed(position, "end")
             phase.end()
-        if phase.fresh:
-            self.optimizers.clear()
+        self.own.clear()
         self.progress.end_phase()
 
     def _one_pass(
@@ -156,7 +155,8 @@ class Engine:
             step += 1
             if step <= start + position.step:
                 if step == start + position.step:
-                    torch.set_rng_state(self._waiting.pop("global generator"))
+                    assert self._generator is not None
+                    torch.set_rng_state(self._generator)
                 continue
             if phase.observe:
                 phase.observe(batch)
@@ -205,25 +205,28 @@ class Engine:
         # Dropout and sampling inside networks draw from the global generators: keyed like everything else.
         torch.manual_seed(self.randomness.key("global", position.experience, position.phase, what))
 
-    def _optimizer(self, update: Update) -> tuple[torch.optim.Optimizer, Optimizer]:
+    def _optimizer(self, update: Update, where: str) -> tuple[torch.optim.Optimizer, Optimizer]:
         spec = update.optimizer or optimizers.describe(self.train)
-        if update.name not in self.optimizers:
-            self.optimizers[update.name] = optimizers.make(spec, update.parameters())
-        optimizer = self.optimizers[update.name]
-        if update.name in self._waiting:
-            optimizer.load_state_dict(self._waiting.pop(update.name))
+        living = self.own if where == "own" else self.optimizers
+        if update.name not in living:
+            living[update.name] = optimizers.make(spec, update.parameters())
+        optimizer = living[update.name]
+        if update.name in self._waiting[where]:
+            optimizer.load_state_dict(self._waiting[where].pop(update.name))
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"]
         return optimizer, spec
 
     def state_dict(self) -> dict[str, Any]:
-        """The optimisers' state, and the global generator's.
+        """The optimisers' state, also of those not needed since the run was resumed, and the global generator's.
 
         Returns:
-            By name; also of those that have not been needed since the run was resumed.
+            Nested dictionaries of tensors and plain values.
         """
-        states = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
-        return {**self._waiting, **states, "global generator": torch.get_rng_state()}
+        states = {}
+        for where, living in (("kept", self.optimizers), ("own", self.own)):
+            states[where] = {**self._waiting[where], **{name: optimizer.state_dict() for name, optimizer in living.items()}}
+        return {"optimizers": states, "generator": torch.get_rng_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a saved state; each optimiser is filled when its phase makes it.
@@ -231,7 +234,8 @@ class Engine:
         Args:
             state: what `state_dict` gave.
         """
-        self._waiting = dict(state)
+        self._waiting = {where: dict(states) for where, states in state["optimizers"].items()}
+        self._generator = state["generator"]
 
 
 def phase_length(phase: Phase, train: TrainConfig) -> tuple[int, int]:

@@ -1,0 +1,55 @@
+"""Testing gives the accuracies that a loop over single examples gives, in every setting, from the same logits."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from runs.evaluate import evaluate
+from tests.strategies.driver import make_setup, prepared, run_stream, tiny_scenario
+
+
+@pytest.mark.parametrize("setting", ["task", "class", "domain"])
+@pytest.mark.parametrize("learned", [0, 2, 3])
+def test_it_equals_a_loop_over_single_examples(setting: str, learned: int) -> None:
+    scenario = tiny_scenario(setting)  # type: ignore[arg-type]
+    strategy = prepared("naive", make_setup(scenario))
+    run_stream(strategy, strategy.setup.scenario.experiences[:learned])
+    result = evaluate(strategy, strategy.setup.scenario, learned, batch_size=7)
+    for experience, value in zip(strategy.setup.scenario.experiences, result.row):
+        play = {"task": experience.outputs, "domain": range(2), "class": range(2 * max(learned, 1))}[setting]
+        if setting == "class" and experience.index >= learned:
+            assert math.isnan(value)
+            continue
+        right = 0
+        for i in range(len(experience.test)):
+            batch = experience.test.batch(slice(i, i + 1))
+            with torch.no_grad():
+                logits = strategy.logits(batch.x)[0]
+            right += int(play.start + int(logits[play.start : play.stop].argmax()) == int(batch.y))
+        assert value == right / len(experience.test)
+
+
+def test_accuracy_with_and_without_the_task_label_stand_in_the_rows() -> None:
+    strategy = prepared("naive", make_setup(tiny_scenario("task")))
+    run_stream(strategy)
+    result = evaluate(strategy, strategy.setup.scenario, 3, batch_size=100)
+    found = {(row["metric"], row["on_experience"]): row["value"] for row in result.rows}
+    for index in range(3):
+        assert found["accuracy_task", index] == result.row[index]
+        assert found["accuracy_class", index] <= found["accuracy_task", index]
+
+
+def test_only_seen_leaves_the_others_empty() -> None:
+    strategy = prepared("naive", make_setup(tiny_scenario("task")))
+    result = evaluate(strategy, strategy.setup.scenario, 1, batch_size=100, only_seen=True)
+    assert [math.isnan(value) for value in result.row] == [False, True, True]
+
+
+def test_a_strategy_without_an_answer_leaves_an_empty_cell() -> None:
+    strategy = prepared("naive", make_setup(tiny_scenario("task")))
+    strategy.answers = lambda task: task != 1  # type: ignore[method-assign]
+    result = evaluate(strategy, strategy.setup.scenario, 3, batch_size=100)
+    assert [math.isnan(value) for value in result.row] == [False, True, False]

@@ -1,0 +1,67 @@
+"""Recipes resolve into requests that run, and set our numbers beside the published ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from runs import recipe
+from runs.config import named
+from scenarios.errors import UserError
+from scenarios.options import build
+from scenarios.scenario_registry import scenarios
+from strategies.networks.registry import networks
+from strategies.phase import TrainConfig
+from strategies.registry import strategies
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_every_run_of_every_recipe_is_made_of_options_that_exist(name: str) -> None:
+    content = recipe.read(name)
+    for scale in content["scales"]:
+        for label, seeds in recipe.requests(content, scale).items():
+            for request in seeds[:1]:
+                for section, registry in (("scenario", scenarios), ("strategy", strategies), ("network", networks)):
+                    if section == "network" and "network" not in request:
+                        continue
+                    component, options = named(request, section)
+                    build(registry.load(component)[0].Config, options, f"{name}/{label}/{section}")
+                build(TrainConfig, request.get("train", {}), "train")
+    labels = set(content["runs"])
+    assert all(entry["run"] in labels for entry in content.get("expected", ()))
+
+
+EXAMPLE = {
+    "title": "an example",
+    "paper": "nobody",
+    "base": {"scenario": "split-digits", "train": {"epochs": 1}},
+    "scales": {"small": {"seeds": 2, "first_seed": 3, "minutes": 1, "train": {"batch_size": 8}}},
+    "runs": {"one": {"strategy": "naive"}, "two": {"strategy": {"name": "joint"}, "train": {"epochs": 2}}},
+    "expected": [{"run": "one", "metric": "average_accuracy", "value": 0.5, "source": "table 1", "tolerance": 0.1}],
+}
+
+
+def test_runs_lie_on_top_of_the_scale_and_the_scale_on_top_of_the_base() -> None:
+    wanted = recipe.requests(EXAMPLE, "small")
+    assert [request["seed"] for request in wanted["one"]] == [3, 4]
+    assert wanted["one"][0]["train"] == {"epochs": 1, "batch_size": 8}
+    assert wanted["two"][0]["train"] == {"epochs": 2, "batch_size": 8}
+    assert wanted["two"][0]["strategy"] == {"name": "joint"}
+    with pytest.raises(UserError, match="no scale 'papper'"):
+        recipe.requests(EXAMPLE, "papper")
+
+
+def test_the_table_holds_our_mean_against_the_papers_number(tmp_path: Path) -> None:
+    for seed, value in ((3, 0.55), (4, 0.61)):
+        folder = tmp_path / "one" / f"seed-{seed}"
+        folder.mkdir(parents=True)
+        (folder / "summary.json").write_text(json.dumps({"average_accuracy": value}))
+    first, second = recipe.table(EXAMPLE, tmp_path)
+    assert first.ours == pytest.approx(0.58)
+    assert (first.seeds, first.paper, first.verdict) == (2, 0.5, "yes")
+    assert (second.label, second.ours, second.seeds) == ("two", None, 0)
+    text = recipe.to_markdown(EXAMPLE, "small", [first, second])
+    assert "| one | average_accuracy | 58.00 ±" in text
+    assert "| two | average_accuracy | not run | 0 |" in text
