@@ -278,7 +278,7 @@ class Maml(MetaStrategy):
     def _chunks(self, inner: InnerLoop, batch: EpisodeBatch) -> Iterator[tuple[str, EpisodeBatch, Params]]:
         name = engines.choose(inner, self.config.engine, batch.support_x.shape[1], batch.support_x.device)
         self._engine = name
-        tasks = tasks_of(batch)
+        tasks = tasks_of(batch, self.network.head.width)
         size = engines.tasks_at_once(inner, name, tasks, self.config.memory_gb)
         for first in range(0, len(batch.support_x), size):
             within = slice(first, first + size)
@@ -291,20 +291,22 @@ class Maml(MetaStrategy):
             self.net.move_averages([(joined[f"mean.{i}"], joined[f"var.{i}"]) for i in range(len(self.net.norms))])
 
 
-def tasks_of(batch: EpisodeBatch) -> Params:
+def tasks_of(batch: EpisodeBatch, outputs: int) -> Params:
     """What an inner loop may see of episodes: everything but the queries' labels.
 
     Args:
         batch: the episodes.
+        outputs: width of the head.
 
     Returns:
         The stacked tasks.
     """
-    tasks = {"support_x": batch.support_x, "query_x": batch.query_x, "targets": support_targets(batch)}
+    tasks = {"support_x": batch.support_x, "query_x": batch.query_x, "targets": support_targets(batch, outputs)}
     for name, mask in (("support_rows", batch.support_mask), ("query_rows", batch.query_mask)):
         weights = rows(mask, batch.support_x)
         if weights is not None:
             tasks[name] = weights
-    if batch.support_mask is not None:
-        tasks["present"] = batch.present().to(batch.support_x.dtype)
+    if batch.support_mask is not None or batch.ways < outputs:
+        present = batch.present().to(batch.support_x.dtype)
+        tasks["present"] = torch.nn.functional.pad(present, (0, outputs - batch.ways))
     return tasks

@@ -235,16 +235,17 @@ def one_hot(labels: Tensor, ways: int, dtype: torch.dtype) -> Tensor:
     return (labels[..., None] == torch.arange(ways, device=labels.device)).to(dtype)
 
 
-def support_targets(batch: EpisodeBatch) -> Tensor:
+def support_targets(batch: EpisodeBatch, outputs: int) -> Tensor:
     """The support set's labels as distributions that weigh an episode's real images alike.
 
     Args:
         batch: the episodes.
+        outputs: N, at least the episodes' ways.
 
     Returns:
         [E, S, N], summing to 1 over S and N.
     """
-    return _shares(batch.support_y, batch.ways, batch.support_x.dtype)
+    return _shares(batch.support_y, outputs, batch.support_x.dtype)
 
 
 def query_targets(batch: EpisodeBatch, logits: Tensor) -> Tensor:
@@ -252,12 +253,12 @@ def query_targets(batch: EpisodeBatch, logits: Tensor) -> Tensor:
 
     Args:
         batch: the episodes.
-        logits: [E, Q, N], for the type.
+        logits: [..., N], for width and type.
 
     Returns:
         [E, Q, N].
     """
-    return _shares(batch.query_y, batch.ways, logits.dtype)
+    return _shares(batch.query_y, logits.shape[-1], logits.dtype)
 
 
 def _shares(labels: Tensor, ways: int, dtype: torch.dtype) -> Tensor:

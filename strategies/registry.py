@@ -23,5 +23,10 @@ strategies = Registry(
         Row("cxgrad", "CxGrad: MAML with gradients scaled by a context", "strategies.cxgrad:CxGrad"),
         Row("tapl", "TAPL (reference design): MAML that adapts on pseudo-labelled queries too", "strategies.tapl:Tapl"),
         Row("A+B", "methods of MAML's inner loop combined, for instance l2f+cxgrad+tapl", "strategies.combination:Combination"),
+        Row("protonet", "ProtoNet: nearest class mean in a learned embedding", "strategies.protonet:ProtoNet"),
+        Row("protonet-soft", "ProtoNet refined by soft k-means over unlabelled images", "strategies.protonet_soft:ProtoNetSoft"),
+        Row("protonet-cluster", "the same beside a cluster of distractors", "strategies.protonet_cluster:ProtoNetCluster"),
+        Row("protonet-masked", "the same with masks against distractors", "strategies.protonet_masked:ProtoNetMasked"),
+        Row("label-propagation", "labels spread over a graph of support and queries", "strategies.label_propagation:LabelPropagation"),
     ],
 )

@@ -36,7 +36,7 @@ class Passes:
         query_rows: float [groups, Q], likewise.
         groups: tasks in the rows.
         running: the moving averages, where passes are normalised by them.
-        recorded: statistics of the last query pass by its own batch.
+        recorded: statistics of the last pass of queries, alone or with the support set, by its own batch.
     """
 
     mode: BnMode
@@ -95,10 +95,10 @@ class Passes:
         """
         support, query = self.support_x.unflatten(0, (self.groups, -1)), self.query_x.unflatten(0, (self.groups, -1))
         rows = self._join(self.support_rows, self.query_rows, support.shape[1], query.shape[1])
-        normalise: Normalise = ByBatch(self.eps, self.groups, rows)
-        if self.running is not None:
-            normalise = ByGiven(self.eps, self.running)
+        own = ByBatch(self.eps, self.groups, rows)
+        normalise: Normalise = own if self.running is None else ByGiven(self.eps, self.running)
         out = forward(torch.cat([support, query], 1).flatten(0, 1), normalise).unflatten(0, (self.groups, -1))
+        self.recorded[:] = own.recorded
         return out[:, : support.shape[1]].flatten(0, 1), out[:, support.shape[1] :].flatten(0, 1)
 
     def _query_one_by_one(self, forward: Forward) -> Tensor:
