@@ -18,8 +18,8 @@ from scenarios.splits import ClassList
 SIZES = (64, 16, 20)
 """Train, validation and test classes where nobody has published a split: CIFAR-FS's proportions."""
 
-FEW = 15
-"""Sets with fewer classes have none to spare for validation."""
+FEW_CLASSES, FEW_GROUPS = 32, 10
+"""With fewer there are none to spare for validation: a sixth of them would not make an episode of 5 ways."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,10 +182,10 @@ def seeded(name: str, pool: Pool, randomness: Randomness, names: ClassList | Non
         The split.
     """
     groups = sorted(set(pool.train.groups or ())) if names is not None and names.by == "groups" else []
-    by_groups = len(groups) >= FEW
+    by_groups = len(groups) >= FEW_GROUPS
     units = len(groups) if by_groups else len(pool.train.class_names)
     order = torch.randperm(units, generator=randomness.generator("class split")).tolist()
-    if units < FEW:
+    if not by_groups and units < FEW_CLASSES:
         half = tuple(sorted(order[: units // 2]))
         return ClassSplit(name, ClassPart(pool.train, half), ClassPart(pool.test, half), pool.part(sorted(order[units // 2 :])))
     sizes = SIZES if names is None else (len(names.train), len(names.validation), len(names.test))

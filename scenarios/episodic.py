@@ -116,20 +116,19 @@ def adapt_to(test: EpisodicScenario, train: EpisodicScenario) -> EpisodicScenari
     model = train.experiences[0]
     reshaped: dict[int, ImageSet] = {}
 
-    def adapted(stream: EpisodeStream, like: EpisodeStream) -> EpisodeStream:
+    def adapted(stream: EpisodeStream) -> EpisodeStream:
         images = stream.storage.images
         if id(images) not in reshaped:
             reshaped[id(images)] = reshape(images, train.input_shape)
-        storage = replace(like.storage, images=reshaped[id(images)], view=stream.storage.view)
-        return replace(stream, storage=storage, spec=replace(like.spec, label_ratio=stream.spec.label_ratio))
+        return replace(stream, storage=replace(model.test.storage, images=reshaped[id(images)], view=stream.storage.view))
 
     experiences = tuple(
         replace(
             experience,
             ways=model.ways,
-            train=adapted(experience.train, model.train),
-            validation=adapted(experience.validation, model.validation),
-            test=adapted(experience.test, model.test),
+            train=adapted(experience.train),
+            validation=adapted(experience.validation),
+            test=replace(adapted(experience.test), spec=model.test.spec),
         )
         for experience in test.experiences
     )
