@@ -27,6 +27,24 @@ sources = Registry(
         Row("tiny-imagenet", "Tiny-ImageNet: 200 classes, 64x64 colour", "scenarios.sources.folders:TinyImageNet"),
         Row("omniglot", "Omniglot: 1,623 handwritten characters of 50 alphabets", "scenarios.sources.omniglot:Omniglot"),
         Row(
+            "mini-imagenet",
+            "mini-ImageNet: 100 classes, 84x84 colour, laid out by you",
+            "scenarios.sources.few_shot:FewShotImages",
+            {"name": "mini-imagenet"},
+        ),
+        Row(
+            "tiered-imagenet",
+            "tiered-ImageNet: 608 classes, 84x84 colour, laid out by you",
+            "scenarios.sources.few_shot:FewShotImages",
+            {"name": "tiered-imagenet"},
+        ),
+        Row(
+            "cub",
+            "CUB-200-2011: 200 species of birds, 84x84 colour",
+            "scenarios.sources.few_shot:FewShotImages",
+            {"name": "cub", "crop": True},
+        ),
+        Row(
             "folder",
             "any folder of images of your own: ROOT/train/CLASS/*.png and ROOT/test/CLASS/*.png",
             "scenarios.sources.folders:ImageFolder",
