@@ -78,12 +78,13 @@ class AlassoPenalty(Penalty):
         self.flat = flat
         self.config = config
         self.path = PathIntegral(flat)
-        self.importance = flat.zeros().flat
+        self.importance = flat.zeros()
         self.centre = flat.zeros()
         first = -1 if config.penalise_first_task else 1
-        self.direction = torch.full_like(self.importance, first, dtype=torch.int8)
+        self.direction = torch.full_like(self.importance.flat, first, dtype=torch.int8)
         self.experiences = 0
         self._mean, self._half, self._work = flat.zeros(), flat.zeros(), flat.zeros()
+        self._fix_sides()
 
     @property
     def _asleep(self) -> bool:
@@ -98,7 +99,6 @@ class AlassoPenalty(Penalty):
         self.path.reset()
         if self.experiences == 0:
             self.centre.flat.copy_(self.flat.read())
-        self._fix_sides()
 
     def add_gradient_(self) -> None:
         """Note the task's gradient, then add the penalty's."""
@@ -129,21 +129,22 @@ class AlassoPenalty(Penalty):
         displacement = now - self.centre.flat
         old = config.strength_update * self._surrogate(displacement, config.a_update, config.eps_update)
         candidate = curvature(self.path.total.flat - old, displacement, config.xi)
-        mixed = config.omega_smoothing * candidate + (1 - config.omega_smoothing) * self.importance
-        self.importance.copy_(torch.maximum(mixed, self.importance))
+        mixed = config.omega_smoothing * candidate + (1 - config.omega_smoothing) * self.importance.flat
+        self.importance.flat.copy_(torch.maximum(mixed, self.importance.flat))
         self.direction.copy_(torch.where(displacement == 0, self.direction, displacement.sign()))
         self.centre.flat.copy_(now)
         self.path.reset()
         self.experiences += 1
+        self._fix_sides()
 
     def _surrogate(self, x: Tensor, a: float, eps: float) -> Tensor:
         unobserved = x * self.direction > 0
-        return torch.where(unobserved, a * self.importance + eps, self.importance) * x**2
+        return torch.where(unobserved, a * self.importance.flat + eps, self.importance.flat) * x**2
 
     def _fix_sides(self) -> None:
-        over = self.config.a * self.importance + self.config.eps
-        torch.add(over, self.importance, out=self._mean.flat).mul_(0.5)
-        torch.sub(over, self.importance, out=self._half.flat).mul_(self.direction).mul_(0.5)
+        over = self.config.a * self.importance.flat + self.config.eps
+        torch.add(over, self.importance.flat, out=self._mean.flat).mul_(0.5)
+        torch.sub(over, self.importance.flat, out=self._half.flat).mul_(self.direction).mul_(0.5)
 
     def value(self) -> Tensor:
         """The penalty at the present parameters.
@@ -163,7 +164,7 @@ class AlassoPenalty(Penalty):
             Tensors and the number of experiences that have been consolidated.
         """
         return {
-            "importance": self.importance,
+            "importance": self.importance.flat,
             "centre": self.centre.flat,
             "direction": self.direction,
             "path": self.path.total.flat,
@@ -176,7 +177,7 @@ class AlassoPenalty(Penalty):
         Args:
             state: what `state_dict` gave.
         """
-        self.importance.copy_(state["importance"])
+        self.importance.flat.copy_(state["importance"])
         self.centre.flat.copy_(state["centre"])
         self.direction.copy_(state["direction"])
         self.path.total.flat.copy_(state["path"])
