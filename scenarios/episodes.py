@@ -80,8 +80,8 @@ class EpisodeSpec:
         distractors: further classes, of which an episode has only unlabelled images.
         imbalance: of the queries: none; fixed (1, ..., 2 queries - 1, evenly spaced, in random order); or dirichlet proportions.
         concentration: of the Dirichlet distribution (2 in Veilleux et al. 2021); the smaller, the less balanced.
-        min_ways: the fewest classes; ways are then uniform between this and `ways`. None for always `ways`.
-        min_shots: the fewest support images a class; shots then differ from class to class by Meta-Dataset's rule. None for always `shots`.
+        min_ways: the fewest classes; ways are then uniform between this and `ways`. none for always `ways`.
+        min_shots: the fewest support images a class; shots then differ from class to class by Meta-Dataset's rule. none for always `shots`.
         label_ratio: share of each class's images that may be support or query, the others being unlabelled for good; at 1 all
             are drawn from one pool.
     """

@@ -34,20 +34,9 @@ _MEASURED = 20_000  # images that mean and variance are taken over
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodicConfig(EpisodeSpec):
-    """Options of all episodic scenarios.
+    """Options of all episodic scenarios: the composition of training episodes, and what is different in validation and testing.
 
     Attributes:
-        ways: classes of an episode, or the most that it has.
-        shots: support images a class, or the most that it has.
-        queries: query images a class in training; the mean where they are imbalanced.
-        unlabelled: unlabelled images a class in training.
-        distractors: further classes, of which an episode has only unlabelled images.
-        imbalance: of the queries: none; fixed (1, ..., 2 queries - 1, evenly spaced, in random order); or dirichlet proportions.
-        concentration: of the Dirichlet distribution; the smaller, the less balanced.
-        min_ways: the fewest classes; ways are then uniform between this and `ways`. None for always `ways`.
-        min_shots: the fewest support images a class; shots then differ from class to class by Meta-Dataset's rule. None for always `shots`.
-        label_ratio: share of each training class's images that may be support or query, the others being unlabelled for good; at 1, as in
-            testing, all are drawn from one pool.
         test_ways: classes of an episode in validation and testing; none for `ways`.
         test_queries: query images a class in validation and testing.
         test_unlabelled: unlabelled images a class in validation and testing; none for `unlabelled`.

@@ -67,7 +67,9 @@ def describe(config: type) -> list[tuple[str, str, Any, str]]:
     Returns:
         For each option its name, type, default and documentation.
     """
-    texts = _attribute_texts(config.__doc__ or "")
+    texts: dict[str, str] = {}
+    for kind in reversed(config.__mro__):
+        texts |= _attribute_texts(kind.__doc__ or "")
     rows = []
     for field in dataclasses.fields(config):
         if field.default is not dataclasses.MISSING:
