@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from runs.run import RunResult
-    from runs.simulate import load, simulate
+    from runs.simulation import load, simulate
 
 __all__ = ["RunResult", "load", "simulate"]
 
@@ -16,5 +16,5 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         from importlib import import_module
 
-        return getattr(import_module("runs.run" if name == "RunResult" else "runs.simulate"), name)
+        return getattr(import_module("runs.run" if name == "RunResult" else "runs.simulation"), name)
     raise AttributeError(f"module 'runs' has no attribute '{name}'")

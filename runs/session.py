@@ -71,7 +71,7 @@ def one(request: Mapping[str, Any], folder: Path, console: Console, *, quiet: bo
     from runs.engine import DivergenceError, InterruptedRunError
     from runs.plan import make_plan
     from runs.progress import Progress, Terminal
-    from runs.simulate import carry_out
+    from runs.simulation import carry_out
 
     progress = Progress() if quiet else Terminal(console)
     plan = make_plan(request, progress)
@@ -136,10 +136,10 @@ def evaluate(folder: Path) -> None:
     Args:
         folder: the run's directory.
     """
-    from runs import simulate, tables
+    from runs import load, tables
     from runs.evaluate import evaluate as test
 
-    run = simulate.load(folder)
+    run = load(folder)
     learned = len(run.matrix)
     row = test(run.strategy, run.scenario, learned, batch_size=1000, precision=run.summary["precision"]).row
     console = _console(False)

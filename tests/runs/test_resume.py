@@ -20,7 +20,7 @@ from runs.engine import InterruptedRunError
 from runs.plan import make_plan
 from runs.progress import Progress
 from runs.run import Run
-from runs.simulate import carry_out
+from runs.simulation import carry_out
 from runs.store import Store, load_checkpoint
 
 ASKED = {

@@ -1,0 +1,249 @@
+"""How fast is training? A bare hand-written loop, Palimpsest, and Avalanche (where it is installed), in turn, on the same work.
+
+    python tests/benchmarks/training_speed.py [--scenario split-fashion|split-mnist] [--rounds 3] [--threads N]
+
+Work: five experiences of two classes, one pass each, batch 64; an MLP 784-256-10 on grey images, and the small convolutional network on
+CIFAR-10; then crop, flip and normalise of 32x32 images on one thread. Palimpsest runs with everything that a user gets: all metrics
+after each experience, progress, checkpoints. Each round times all contenders one after another; the best round of each is shown, and
+ratios to the bare loop's. Where a data set is absent, generated images of its shape take its place.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import scenarios
+from runs.plan import make_plan
+from runs.progress import Progress
+from runs.simulation import carry_out
+from scenarios.batches import random_crop, random_flip
+from scenarios.errors import DataUnavailableError
+from scenarios.experience import Scenario
+
+BATCH, RATE, TEST_BATCH = 64, 0.01, 1000
+
+
+@dataclass
+class Seconds:
+    """Time spent by one contender."""
+
+    train: float
+    test: float
+
+
+def contiguous(stream: Scenario) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Each experience as contiguous uint8 images and labels: what somebody who writes a loop by hand would start from."""
+    parts = []
+    for experience in stream.experiences:
+        train, test = experience.train, experience.test
+        parts.append((train.storage.images.images[train.rows], train.targets, test.storage.images.images[test.rows], test.targets))
+    return parts
+
+
+def bare_loop(data: list[tuple[Tensor, Tensor, Tensor, Tensor]], network: nn.Module, scale: Tensor, shift: Tensor) -> Seconds:
+    """The loop that nobody can be much faster than: index, convert, forward, backward, step."""
+    optimizer = torch.optim.SGD(network.parameters(), lr=RATE, momentum=0.9)
+    seconds = Seconds(0.0, 0.0)
+    for images, labels, _, _ in data:
+        start = time.perf_counter()
+        network.train()
+        for positions in torch.randperm(len(images)).split(BATCH):
+            x = images[positions].float().mul_(scale).add_(shift)
+            optimizer.zero_grad(set_to_none=True)
+            nn.functional.cross_entropy(network(x), labels[positions]).backward()
+            optimizer.step()
+        seconds.train += time.perf_counter() - start
+        start = time.perf_counter()
+        network.eval()
+        with torch.inference_mode():
+            for _, _, tests, targets in data:
+                right = torch.zeros((), dtype=torch.int64)
+                for x, y in zip(tests.split(TEST_BATCH), targets.split(TEST_BATCH)):
+                    right += (network(x.float().mul_(scale).add_(shift)).argmax(1) == y).sum()
+                right.item()
+        seconds.test += time.perf_counter() - start
+    return seconds
+
+
+def palimpsest(name: str, network: dict, data: str | None) -> Seconds:
+    """The same through `runs`, with metrics, checkpoints and progress."""
+    request = {
+        "scenario": {"name": name, "setting": "class"},
+        "strategy": {"name": "naive"},
+        "network": network,
+        "train": {"epochs": 1, "batch_size": BATCH, "optimizer": "sgd", "learning_rate": RATE, "momentum": 0.9},
+        "evaluate": {"batch_size": TEST_BATCH},
+        "data": data,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        result = carry_out(make_plan(request, Progress()), Path(folder) / "run", resume=False, progress=Progress())
+    share = len(result.names) / (len(result.names) + 1)
+    # One test more than the others make: the row before any learning.
+    return Seconds(result.summary["train_seconds"], result.summary["evaluate_seconds"] * share)
+
+
+def avalanche(data: list[tuple[Tensor, Tensor, Tensor, Tensor]], network: nn.Module, scale: float) -> Seconds | None:
+    """Avalanche's Naive with stream and experience accuracy, images as PIL through ToTensor, as its own benchmarks give them."""
+    try:
+        from avalanche.benchmarks import benchmark_from_datasets
+        from avalanche.benchmarks.utils import AvalancheDataset, as_classification_dataset, make_tensor_classification_dataset
+        from avalanche.evaluation.metrics import accuracy_metrics
+        from avalanche.training.plugins import EvaluationPlugin
+        from avalanche.training.supervised import Naive
+    except ImportError:
+        return None
+    assert AvalancheDataset and as_classification_dataset
+
+    def sets(first: int) -> list:
+        return [
+            make_tensor_classification_dataset(part[first].float().mul(scale), part[first + 1], task_labels=[0] * len(part[first + 1]))
+            for part in data
+        ]
+
+    stream = benchmark_from_datasets(train=sets(0), test=sets(2))
+    plugin = EvaluationPlugin(accuracy_metrics(experience=True, stream=True), loggers=[])
+    strategy = Naive(
+        model=network,
+        optimizer=torch.optim.SGD(network.parameters(), lr=RATE, momentum=0.9),
+        criterion=nn.CrossEntropyLoss(),
+        train_mb_size=BATCH,
+        train_epochs=1,
+        eval_mb_size=TEST_BATCH,
+        evaluator=plugin,
+    )
+    seconds = Seconds(0.0, 0.0)
+    for experience in stream.train_stream:
+        start = time.perf_counter()
+        strategy.train(experience)
+        seconds.train += time.perf_counter() - start
+        start = time.perf_counter()
+        strategy.eval(stream.test_stream)
+        seconds.test += time.perf_counter() - start
+    return seconds
+
+
+def mlp() -> nn.Module:
+    """784-256-10."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
+
+
+def conv() -> nn.Module:
+    """The same network as `--network conv`, written by hand."""
+    layers: list[nn.Module] = []
+    for before, after in ((3, 32), (32, 64), (64, 128)):
+        layers += [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(2048, 10))
+
+
+CONV_FLOP = 2 * 3 * sum(h * h * 9 * a * b for h, a, b in ((32, 3, 32), (16, 32, 64), (8, 64, 128)))
+"""Forward and both backward passes of `conv`, an image, multiplications and additions (the first layer needs no gradient of its input)."""
+
+
+def matmul_rate() -> float:
+    """Float32 FLOP/s of a large matrix product."""
+    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    best = float("inf")
+    for _ in range(20):
+        start = time.perf_counter()
+        torch.mm(a, b)
+        best = min(best, time.perf_counter() - start)
+    return 2 * 1024**3 / best
+
+
+def best(rounds: int, contenders: dict[str, Callable[[], Seconds | None]]) -> dict[str, Seconds]:
+    """Time all contenders in turn; the best of the rounds of each, training and testing apart."""
+    found: dict[str, Seconds] = {}
+    for _ in range(rounds):
+        for name, run in contenders.items():
+            seconds = run()
+            if seconds is not None:
+                old = found.get(name, Seconds(float("inf"), float("inf")))
+                found[name] = Seconds(min(old.train, seconds.train), min(old.test, seconds.test))
+    return found
+
+
+def show(title: str, found: dict[str, Seconds]) -> None:
+    """Print one table."""
+    base = found["bare loop"]
+    print(f"\n{title}\n{'':<22}{'train s':>9}{'ratio':>8}{'test s':>9}{'ratio':>8}")
+    for name, seconds in found.items():
+        print(f"{name:<22}{seconds.train:9.2f}{seconds.train / base.train:8.2f}{seconds.test:9.2f}{seconds.test / base.test:8.2f}")
+
+
+def augmentation_rate() -> float:
+    """Images a second of crop, flip and normalise, 32x32 colour, one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    pixels = torch.randint(0, 256, (512, 3, 32, 32), dtype=torch.uint8)
+    generator = torch.Generator().manual_seed(0)
+    scale, shift = torch.full((3, 1, 1), 1 / 64), torch.full((3, 1, 1), -2.0)
+    least = float("inf")
+    for _ in range(30):
+        start = time.perf_counter()
+        random_flip(random_crop(pixels, 4, generator), generator).float().mul_(scale).add_(shift)
+        least = min(least, time.perf_counter() - start)
+    torch.set_num_threads(threads)
+    return len(pixels) / least
+
+
+def stream_or_generated(name: str) -> tuple[Scenario, str | None]:
+    """A scenario on its own data, or on generated images of the same shape."""
+    try:
+        return scenarios.make(name, setting="class"), None
+    except DataUnavailableError:
+        return scenarios.make(name, data="generated", setting="class"), "generated"
+
+
+def main() -> None:
+    """Run everything and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scenario", default="split-mnist")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    warnings.simplefilter("ignore")
+    print(f"torch {torch.__version__}, {arguments.threads} threads, best of {arguments.rounds} rounds")
+
+    stream, data = stream_or_generated(arguments.scenario)
+    if data is None:
+        parts = contiguous(stream)
+        scale, shift = stream.experiences[0].train.storage.scale, stream.experiences[0].train.storage.shift
+        found = best(
+            arguments.rounds,
+            {
+                "bare loop": lambda: bare_loop(parts, mlp(), scale, shift),
+                "palimpsest": lambda: palimpsest(arguments.scenario, {"name": "mlp", "hidden": "256"}, None),
+                "avalanche naive": lambda: avalanche(parts, mlp(), 1 / 255),
+            },
+        )
+        show(f"{arguments.scenario}, MLP 784-256-10, one pass, batch {BATCH}", found)
+
+    colour, data = stream_or_generated("split-cifar")
+    parts = contiguous(colour)
+    scale, shift = colour.experiences[0].train.storage.scale, colour.experiences[0].train.storage.shift
+    found = best(
+        arguments.rounds,
+        {
+            "bare loop": lambda: bare_loop(parts, conv(), scale, shift),
+            "palimpsest": lambda: palimpsest("split-cifar", {"name": "conv"}, data),
+        },
+    )
+    show(f"split-cifar ({colour.data['origin']} data), conv, one pass, batch {BATCH}", found)
+    images = sum(len(part[1]) for part in parts)
+    rate, peak = CONV_FLOP * images / found["palimpsest"].train, matmul_rate()
+    print(f"conv trains at {rate / 1e9:.0f} GFLOP/s, {100 * rate / peak:.0f} % of the {peak / 1e9:.0f} of a float32 matrix product")
+    print(f"crop + flip + normalise, one thread: {augmentation_rate():,.0f} images/s")
+
+
+if __name__ == "__main__":
+    main()
