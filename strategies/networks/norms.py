@@ -65,14 +65,15 @@ class Moments:
         self.variance: dict[str, Tensor] = {}
 
     @torch.no_grad()
-    def observe(self, network: nn.Module, x: Tensor) -> None:
+    def observe(self, network: nn.Module, x: Tensor, *, training: bool = False) -> None:
         """Take a batch into account.
 
         Args:
-            network: is put into evaluation mode.
+            network: is put into evaluation mode, unless `training` asks for the other.
             x: its input, [B, ...].
+            training: whether the norms before each norm shall normalise by the batch.
         """
-        network.eval()
+        network.train(training)
         share = len(x) / (self.count + len(x))
 
         def join(name: str, flowing: Tensor) -> None:

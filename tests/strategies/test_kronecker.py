@@ -1,0 +1,65 @@
+"""Sums of Kronecker products agree with the dense blocks that they stand for."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from strategies.curvature.kronecker import Kronecker, mean, running_mean
+
+
+def symmetric(*shape: int, seed: int) -> torch.Tensor:
+    made = torch.randn(*shape, shape[-1], generator=torch.Generator().manual_seed(seed)).double()
+    return made @ made.mT
+
+
+def example(groups: int = 1, terms: int = 2, outer: int = 0, seed: int = 0) -> Kronecker:
+    ones = (symmetric(groups, outer, 3, seed=seed + 2), symmetric(groups, outer, 4, seed=seed + 3)[..., 0]) if outer else (None, None)
+    return Kronecker(symmetric(groups, terms, 3, seed=seed), symmetric(groups, terms, 4, seed=seed + 1), *ones)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("outer", [0, 3])
+def test_the_product_is_that_of_the_dense_block_with_vec_row_by_row(groups, outer):
+    curvature, delta = example(groups, outer=outer), torch.randn(groups, 3, 4).double()
+    dense = curvature.dense()
+    expected = torch.stack([dense[g] @ delta[g].flatten() for g in range(groups)]).view_as(delta)
+    assert torch.allclose(curvature.product(delta), expected, rtol=1e-12, atol=1e-12)
+    quadratic = sum(delta[g].flatten() @ dense[g] @ delta[g].flatten() for g in range(groups))
+    assert torch.allclose(curvature.quadratic(delta), quadratic, rtol=1e-12)
+
+
+def test_the_trace_form_is_the_quadratic_form():
+    left, right, delta = symmetric(1, 1, 3, seed=0), symmetric(1, 1, 4, seed=1), torch.randn(1, 3, 4).double()
+    trace = torch.trace(delta[0].T @ left[0, 0] @ delta[0] @ right[0, 0])
+    dense = torch.kron(left[0, 0], right[0, 0])
+    assert torch.allclose(trace, delta.flatten() @ dense @ delta.flatten(), rtol=1e-12)
+    assert torch.allclose(trace, Kronecker(left, right).quadratic(delta), rtol=1e-12)
+
+
+def test_the_inner_product_is_that_of_the_dense_blocks():
+    first, second = example(2, outer=1), example(2, terms=3, seed=9)
+    assert torch.allclose(first.inner(second), (first.dense() * second.dense()).sum(), rtol=1e-12)
+
+
+def test_the_mean_is_exact():
+    parts = [example(outer=1, seed=seed) for seed in (0, 10, 20)]
+    expected = sum(part.dense() for part in parts) / 3
+    assert torch.allclose(mean(parts).dense(), expected, rtol=1e-12)
+
+
+def test_the_running_mean_averages_each_factor():
+    parts = [example(seed=seed) for seed in (0, 10, 20)]
+    running = running_mean(running_mean(parts[0], 1, parts[1]), 2, parts[2])
+    assert torch.allclose(running.left, sum(part.left for part in parts) / 3)
+    assert torch.allclose(running.right, sum(part.right for part in parts) / 3)
+
+
+def test_accumulating_a_curvature_that_is_always_the_same_changes_nothing():
+    part, delta = example(outer=1), torch.randn(1, 3, 4).double()
+    running = part
+    for count in range(1, 5):
+        running = running_mean(running, count, part)
+        listed = mean([part] * (count + 1))
+        assert torch.allclose(running.quadratic(delta), part.quadratic(delta), rtol=1e-12)
+        assert torch.allclose(listed.quadratic(delta), part.quadratic(delta), rtol=1e-12)
