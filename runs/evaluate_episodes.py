@@ -28,7 +28,9 @@ def evaluate_episodes(strategy: Any, scenario: EpisodicScenario, *, batch_size: 
     Returns:
         Mean few-shot accuracy of each domain; the last domain's with its interval in the summary.
     """
-    row, rows, summary = [], [], {}
+    row: list[float] = []
+    rows: list[dict[str, Any]] = []
+    summary: dict[str, Any] = {}
     for experience in scenario.experiences:
         stream: EpisodeStream = getattr(experience, side)
         accuracies, queries = episode_accuracies(strategy, stream, scenario.test_episodes, batch_size)

@@ -40,7 +40,7 @@ def make(spec: Optimizer, parameters: Iterable[Parameter] | Iterable[dict[str, A
     Returns:
         The optimiser; each group's `initial_lr` is where its schedule starts.
     """
-    given = list(parameters)
+    given: list[Any] = list(parameters)
     rate, decay = spec.learning_rate, spec.weight_decay
     optimizer: torch.optim.Optimizer
     if spec.kind == "sgd":

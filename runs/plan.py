@@ -71,6 +71,7 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
     seed = _seed(request.get("seed", 0))
     scenario_name, scenario_options = config.named(request, "scenario")
     strategy_name, strategy_options = config.named(request, "strategy")
+    scenario_name = scenario_registry.canonical(scenario_name)
     scenario_class, parts = scenario_registry.load(scenario_name)
     scenario_config = build(scenario_class.Config, scenario_options, "scenario")
     strategy_class, fixed = strategy_registry.load(strategy_name)
@@ -94,7 +95,8 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
 
     def new_network() -> Any:
         network = build_network(network_name, network_config, scenario.input_shape, scenario.blocks, randomness.key("initialisation"))
-        return network.to(device, memory_format=torch.channels_last) if network_class.channels_last else network.to(device)
+        network = network.to(device)
+        return network.to(memory_format=torch.channels_last) if network_class.channels_last else network
 
     scenario = scenario.to(device, network_class.channels_last)
     if request.get("diagnose", "curvature") != "curvature":

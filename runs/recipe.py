@@ -149,11 +149,11 @@ def run(name: str | None, out: Path | None, data_root: Path | None, scale: str) 
     console.print(f"{recipe['title']} ({recipe['paper']}); about {minutes} minutes; writing to {folder}")
     for label, seeds in wanted.items():
         for request in seeds:
-            each = folder / label / f"seed-{request['seed']}"
-            if not (each / "summary.json").exists():
+            place = folder / label / f"seed-{request['seed']}"
+            if not (place / "summary.json").exists():
                 console.print(f"{label}, seed {request['seed']}", style="bold")
                 asked = {**request, "data_root": str(data_root)} if data_root else request
-                session.one(asked, each, console, quiet=False, resume=each.exists())
+                session.one(asked, place, console, quiet=False, resume=place.exists())
     lines = table(recipe, folder)
     (folder / "table.md").write_text(to_markdown(recipe, scale, lines), encoding="utf-8")
     _show(recipe, lines, console)
@@ -189,8 +189,8 @@ def _line(entry: Mapping[str, Any], folder: Path) -> Line:
     from metrics.statistics import over_seeds
 
     values = []
-    for path in sorted((folder / entry["run"]).glob("seed-*/summary.json")):
-        value: Any = json.loads(path.read_text())
+    for summary in sorted((folder / entry["run"]).glob("seed-*/summary.json")):
+        value: Any = json.loads(summary.read_text())
         for key in entry["metric"].split("."):
             value = value.get(key) if isinstance(value, dict) else None
         if isinstance(value, (int, float)):

@@ -25,13 +25,15 @@ class Row:
         name: what the user types; capitals are placeholders.
         line: what it is, in one line.
         place: `module:Class` of the component.
-        fixed: options that the name stands for (an alias such as `split-cifar`).
+        fixed: options that the name stands for.
+        alias: the name that is written down instead of this one, so that runs under both names are of one kind.
     """
 
     name: str
     line: str
     place: str
     fixed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    alias: str | None = None
 
     def match(self, name: str) -> dict[str, Any] | None:
         """Compare a name with this row.
@@ -59,7 +61,7 @@ class Registry:
     def __init__(self, kind: str, rows: Iterable[Row]) -> None:
         self.kind = kind
         self.rows = {row.name: row for row in rows}
-        self._loaded: dict[str, type] = {}
+        self._loaded: dict[str, Any] = {}
 
     def names(self) -> list[str]:
         """All names, placeholders included.
@@ -87,7 +89,18 @@ class Registry:
                 return row, options
         raise UserError(f"unknown {self.kind} '{name}'{nearest(name, self.names())}")
 
-    def load(self, name: str) -> tuple[type, dict[str, Any]]:
+    def canonical(self, name: str) -> str:
+        """The name under which a component is written down.
+
+        Args:
+            name: a name as the user types it.
+
+        Returns:
+            The same, or what it is an alias of.
+        """
+        return self.find(name)[0].alias or name
+
+    def load(self, name: str) -> tuple[Any, dict[str, Any]]:
         """Import a component.
 
         Args:

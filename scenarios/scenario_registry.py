@@ -10,7 +10,7 @@ scenarios = Registry(
         Row("split-digits", "8x8 digits in 5 experiences of 2 classes; embedded, seconds", "scenarios.streams:Split", {"set": "digits"}),
         Row("split-mnist", "MNIST in 5 experiences of 2 digits", "scenarios.streams:Split", {"set": "mnist"}),
         Row("split-fashion", "Fashion-MNIST in 5 experiences of 2 classes", "scenarios.streams:Split", {"set": "fashion"}),
-        Row("split-cifar", "CIFAR-10 in 5 experiences of 2 classes", "scenarios.streams:Split", {"set": "cifar10"}),
+        Row("split-cifar", "short for split-cifar10", "scenarios.streams:Split", {"set": "cifar10"}, "split-cifar10"),
         Row("split-cifar10", "CIFAR-10 in 5 experiences of 2 classes", "scenarios.streams:Split", {"set": "cifar10"}),
         Row("split-cifar100", "CIFAR-100 in 10 experiences of 10 classes", "scenarios.streams:Split", {"set": "cifar100"}),
         Row("split-cifar10-100", "CIFAR-10, then 5 times 10 classes of CIFAR-100", "scenarios.streams:Cifar10Then100"),

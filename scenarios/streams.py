@@ -190,8 +190,8 @@ class Sequence:
         if request.data is not None:
             raise UserError(f"a sequence names its data sets itself; leave --data {request.data} out")
         pairs = [request.load(name) for name in split_names(request.parts["sets"])]
-        shape = tuple(max(train.shape[d] for train, _ in pairs) for d in range(3))
-        train, test = (join([reshape(pair[side], shape) for pair in pairs]) for side in (0, 1))
+        channels, height, width = (max(train.shape[d] for train, _ in pairs) for d in range(3))
+        train, test = (join([reshape(pair[side], (channels, height, width)) for pair in pairs]) for side in (0, 1))
         cuts, start = [], 0
         for own, _ in pairs:
             cuts.append(Cut(classes=tuple(range(start, start + len(own.class_names))), name=own.name))

@@ -17,17 +17,15 @@ from runs import cli
 QUICK = ["--scenario", "split-digits", "--strategy", "naive", "--set", "train.epochs=1", "--set", "network.hidden=16"]
 
 OPTIONS = {
-    "": [
-        "--config", "--data", "--data-root", "--device", "--diagnose", "--help", "--import", "--network", "--out", "--quiet", "--resume", "--scenario",
-        "--seed", "--seeds", "--set", "--setting", "--strategy", "--test-scenario", "-h",
-    ],
-    "list": ["--help", "--import"],
-    "plot": ["--help"],
-    "compare": ["--help", "--mixed", "--out"],
-    "resume": ["--help", "--quiet"],
-    "evaluate": ["--help"],
-    "recipe": ["--data-root", "--help", "--out", "--scale"],
-}  # fmt: skip
+    "": "--config --data --data-root --device --diagnose --help --import --network --out --quiet --resume --scenario --seed --seeds --set "
+    "--setting --strategy --test-scenario -h",
+    "list": "--help --import",
+    "plot": "--help",
+    "compare": "--help --mixed --out",
+    "resume": "--help --quiet",
+    "evaluate": "--help",
+    "recipe": "--data-root --help --out --scale",
+}
 
 
 def simulate(*arguments: str, folder: Path | None = None) -> tuple[int, str, str]:
@@ -57,7 +55,7 @@ def test_the_commands_and_their_options_are_these_and_no_others() -> None:
     for name, command in found.items():
         context = command.make_context(name, [], resilient_parsing=True)
         options = [flag for parameter in command.get_params(context) if parameter.param_type_name == "option" for flag in parameter.opts]
-        assert sorted(set(options)) == OPTIONS[name], name
+        assert " ".join(sorted(set(options))) == OPTIONS[name], name
 
 
 @pytest.mark.parametrize(
@@ -112,9 +110,11 @@ def test_a_run_writes_what_the_design_says(tmp_path: Path) -> None:
     code, out, error = simulate(*QUICK, "--out", "run", folder=tmp_path)
     assert code == 0, error
     written = {path.name for path in (tmp_path / "run").iterdir()}
-    assert {"config.yaml", "environment.json", "metrics.jsonl", "summary.json", "accuracy_matrix.csv", "checkpoint.pt", "plots"} <= written
+    files = {"config.yaml", "environment.json", "metrics.jsonl", "summary.json", "accuracy_matrix.csv", "checkpoint.pt"}
+    assert files | {"plots"} <= written
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert {"scenario", "strategy", "setting", "seed", "data", "average_accuracy", "average_forgetting", "backward_transfer"} <= set(summary)
+    assert {"scenario", "strategy", "setting", "seed", "data", "average_accuracy", "average_forgetting"} <= set(summary)
+    assert "backward_transfer" in summary
     assert {"forward_transfer", "wall_seconds", "train_seconds", "evaluate_seconds", "peak_memory_bytes", "parameters"} <= set(summary)
     assert summary["data"]["origin"] == "embedded"
     assert None not in summary.values()

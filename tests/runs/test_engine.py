@@ -40,8 +40,9 @@ class Declared(Strategy):
         return self.declared(self, experience)
 
 
-@pytest.mark.parametrize("train", [TrainConfig(epochs=2, batch_size=16), TrainConfig(epochs=2, batch_size=16, optimizer="adam", learning_rate=1e-3)])
-def test_it_gives_the_bits_of_the_simplest_loop(train: TrainConfig) -> None:
+@pytest.mark.parametrize("kind", ["sgd", "adam", "adamw"])
+def test_it_gives_the_bits_of_the_simplest_loop(kind: Any) -> None:
+    train = TrainConfig(epochs=2, batch_size=16, optimizer=kind, learning_rate=1e-3, weight_decay=1e-2)
     engine = engine_of(Naive(NoOptions()), train)
     learn_all(engine)
     reference = Naive(NoOptions())
