@@ -6,7 +6,7 @@ A recipe is a YAML file under `runs/recipes/`:
     paper: citation of the numbers
     distance: how our protocol differs from the paper's, for each scale
     base: the request that all runs share
-    scales: {small: {seeds: 3, minutes: 20, ...request on top of base}, paper: {...}}
+    scales: {small: {seeds: 3, minutes: 20, runs: {...of this scale alone}, ...request on top of base}, paper: {...}}
     runs: {label: request on top of that}
     expected: [{run: label, metric: average_accuracy, value: 0.785, source: where, tolerance: 0.015}]
 """
@@ -99,20 +99,22 @@ def requests(recipe: Mapping[str, Any], scale: str) -> dict[str, list[dict[str, 
         raise UserError(f"this recipe has no scale '{scale}'{nearest(scale, recipe['scales'])}")
     own = dict(recipe["scales"][scale])
     own.pop("minutes", None)
+    labels = {**recipe["runs"], **own.pop("runs", {})}
     seeds, first = own.pop("seeds", 1), own.pop("first_seed", 0)
     wanted = {}
-    for label, request in recipe["runs"].items():
+    for label, request in labels.items():
         merged = config.merge(*(_named(part) for part in (recipe["base"], own, request)))
         wanted[label] = [{**merged, "seed": seed} for seed in range(first, first + seeds)]
     return wanted
 
 
-def table(recipe: Mapping[str, Any], folder: Path) -> list[Line]:
+def table(recipe: Mapping[str, Any], folder: Path, scale: str) -> list[Line]:
     """Set what the runs gave beside what was published.
 
     Args:
         recipe: its content.
         folder: where its runs are; those that are not over are left out.
+        scale: the scale that was run.
 
     Returns:
         A line for each expectation, and for each run's average accuracy that nothing is expected of.
@@ -120,7 +122,8 @@ def table(recipe: Mapping[str, Any], folder: Path) -> list[Line]:
     expected = list(recipe.get("expected", ()))
     default = recipe.get("metric", "average_accuracy")
     covered = {(entry["run"], entry["metric"]) for entry in expected}
-    rest = [{"run": label, "metric": default} for label in recipe["runs"] if (label, default) not in covered]
+    labels = [*recipe["runs"], *recipe["scales"][scale].get("runs", ())]
+    rest = [{"run": label, "metric": default} for label in labels if (label, default) not in covered]
     return [_line(entry, folder) for entry in expected + rest]
 
 
@@ -154,7 +157,7 @@ def run(name: str | None, out: Path | None, data_root: Path | None, scale: str) 
                 console.print(f"{label}, seed {request['seed']}", style="bold")
                 asked = {**request, "data_root": str(data_root)} if data_root else request
                 session.one(asked, place, console, quiet=False, resume=place.exists())
-    lines = table(recipe, folder)
+    lines = table(recipe, folder, scale)
     (folder / "table.md").write_text(to_markdown(recipe, scale, lines), encoding="utf-8")
     _show(recipe, lines, console)
     console.print(f"table in {folder / 'table.md'}")

@@ -37,7 +37,10 @@ EXAMPLE = {
     "title": "an example",
     "paper": "nobody",
     "base": {"scenario": "split-digits", "train": {"epochs": 1}},
-    "scales": {"small": {"seeds": 2, "first_seed": 3, "minutes": 1, "train": {"batch_size": 8}}},
+    "scales": {
+        "small": {"seeds": 2, "first_seed": 3, "minutes": 1, "train": {"batch_size": 8}},
+        "long": {"runs": {"three": {"strategy": "naive", "train": {"epochs": 9}}}},
+    },
     "runs": {"one": {"strategy": "naive"}, "two": {"strategy": {"name": "joint"}, "train": {"epochs": 2}}},
     "expected": [{"run": "one", "metric": "average_accuracy", "value": 0.5, "source": "table 1", "tolerance": 0.1}],
 }
@@ -49,6 +52,7 @@ def test_runs_lie_on_top_of_the_scale_and_the_scale_on_top_of_the_base() -> None
     assert wanted["one"][0]["train"] == {"epochs": 1, "batch_size": 8}
     assert wanted["two"][0]["train"] == {"epochs": 2, "batch_size": 8}
     assert wanted["two"][0]["strategy"] == {"name": "joint"}
+    assert list(recipe.requests(EXAMPLE, "long")) == ["one", "two", "three"]
     with pytest.raises(UserError, match="no scale 'papper'"):
         recipe.requests(EXAMPLE, "papper")
 
@@ -58,7 +62,7 @@ def test_the_table_holds_our_mean_against_the_papers_number(tmp_path: Path) -> N
         folder = tmp_path / "one" / f"seed-{seed}"
         folder.mkdir(parents=True)
         (folder / "summary.json").write_text(json.dumps({"average_accuracy": value}))
-    first, second = recipe.table(EXAMPLE, tmp_path)
+    first, second = recipe.table(EXAMPLE, tmp_path, "small")
     assert first.ours == pytest.approx(0.58)
     assert (first.seeds, first.paper, first.verdict) == (2, 0.5, "yes")
     assert (second.label, second.ours, second.seeds) == ("two", None, 0)
