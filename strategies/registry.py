@@ -15,6 +15,8 @@ strategies = Registry(
         Row("online-ewc", "EWC with one running Fisher", "strategies.ewc:OnlineEwc"),
         Row("si", "Synaptic Intelligence: importance from the path of learning", "strategies.si:Si"),
         Row("mas", "Memory Aware Synapses: importance from the sensitivity of the answers", "strategies.mas:Mas"),
+        Row("kfac", "K-FAC: Kronecker-factored curvature of the merged network", "strategies.kfac:Kfac"),
+        Row("xkfac", "XK-FAC: K-FAC with the terms that batch norm creates between examples", "strategies.xkfac:Xkfac"),
         Row("alasso", "ALASSO: asymmetric penalty, over-estimated where nothing was measured", "strategies.alasso:Alasso"),
         Row("rescl", "ResCL: residual combination of source and target, merged at the end", "strategies.rescl:ResCL"),
         Row("maml", "MAML: an initialisation that adapts in a few gradient steps", "strategies.maml:Maml"),

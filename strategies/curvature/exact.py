@@ -72,8 +72,8 @@ def directions(logits_NK: Tensor) -> Tensor:
 
     Example:
         >>> root = directions(torch.zeros(1, 2))
-        >>> (root[:, 0].T @ root[:, 0]).tolist()
-        [[0.25, -0.25], [-0.25, 0.25]]
+        >>> torch.allclose(root[:, 0].T @ root[:, 0], torch.tensor([[0.25, -0.25], [-0.25, 0.25]]))
+        True
     """
     examples, width = logits_NK.shape
     p_NK = logits_NK.detach().softmax(1)

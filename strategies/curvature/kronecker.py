@@ -115,16 +115,17 @@ class Kronecker:
         return {name: tensor for name, tensor in named.items() if tensor is not None}
 
 
-def mean(terms: Sequence[Kronecker]) -> Kronecker:
+def mean(terms: Sequence[Kronecker], total: float) -> Kronecker:
     """The mean of several curvatures, exactly: all their terms in one batch.
 
     Args:
         terms: of one layer.
+        total: how many there are, those that are 0 (of tasks that had no such layer) included.
 
     Returns:
-        Their mean.
+        Their sum, divided by `total`.
     """
-    share = 1 / len(terms)
+    share = 1 / total
     ones = [(each.outer_left, each.vectors) for each in terms if each.outer_left is not None and each.vectors is not None]
     return Kronecker(
         torch.cat([each.left for each in terms], 1) * share,

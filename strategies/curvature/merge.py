@@ -16,7 +16,7 @@ with mu and v as constants. `absorb_` writes the merged map into the layer and l
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -169,6 +169,34 @@ def merged_layers(network: Network) -> list[MergedLayer]:
     if any(id(parameter) not in known for parameter in network.parameters()):
         raise UserError("the network has parameters outside its units, which cannot be merged; choose a network made of units alone")
     return found
+
+
+@contextmanager
+def batch_moments(layers: Sequence[MergedLayer]) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
+    """While it lasts, note mean and biased variance of what flows into the layers' norms, with their graph.
+
+    Args:
+        layers: the layers.
+
+    Yields:
+        Mean and variance by the layer's name; the forward pass fills it.
+    """
+    noted: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def note(name: str, flowing: Tensor) -> None:
+        variance, mean = torch.var_mean(flowing, [axis for axis in range(flowing.dim()) if axis != 1], correction=0)
+        noted[name] = (mean, variance)
+
+    handles = [
+        layer.norm.register_forward_pre_hook(lambda _, inputs, name=layer.name: note(name, inputs[0]))
+        for layer in layers
+        if layer.norm is not None
+    ]
+    try:
+        yield noted
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def test_the_inner_product_is_that_of_the_dense_blocks():
 def test_the_mean_is_exact():
     parts = [example(outer=1, seed=seed) for seed in (0, 10, 20)]
     expected = sum(part.dense() for part in parts) / 3
-    assert torch.allclose(mean(parts).dense(), expected, rtol=1e-12)
+    assert torch.allclose(mean(parts, 3).dense(), expected, rtol=1e-12)
 
 
 def test_the_running_mean_averages_each_factor():
@@ -60,6 +60,6 @@ def test_accumulating_a_curvature_that_is_always_the_same_changes_nothing():
     running = part
     for count in range(1, 5):
         running = running_mean(running, count, part)
-        listed = mean([part] * (count + 1))
+        listed = mean([part] * (count + 1), count + 1)
         assert torch.allclose(running.quadratic(delta), part.quadratic(delta), rtol=1e-12)
         assert torch.allclose(listed.quadratic(delta), part.quadratic(delta), rtol=1e-12)

@@ -111,7 +111,7 @@ def test_the_gradient_goes_back_as_autograd_takes_it(case):
     wanted = [torch.randn_like(layer.parameters()) for layer in layers]
     expected = {name: parameter.grad.clone() for name, parameter in network.named_parameters()}
     scalar = sum((layer.parameters() * gradient).sum() for layer, gradient in zip(layers, wanted))
-    for (name, parameter), gradient in zip(network.named_parameters(), torch.autograd.grad(scalar, list(network.parameters()))):
+    for name, gradient in zip(expected, torch.autograd.grad(scalar, list(network.parameters()))):
         expected[name] += gradient
     for layer, gradient in zip(layers, wanted):
         layer.add_gradient_(gradient)
