@@ -2,7 +2,7 @@
 
 Labels spread from the support set to the queries over a graph of all their embeddings (`strategies.episodic.propagation`); trained end to
 end on the cross-entropy of softmax(F) over support and queries. TPN learns a bandwidth for each example; here one is fixed, by default the
-square root of the episode's median distance.
+quarter of the square root of the episode's median distance.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class PropagationConfig(EmbeddingConfig):
     Attributes:
         neighbours: of each example in the graph, itself among them; 0 for all.
         spread: alpha of label propagation.
-        bandwidth: sigma of the similarity; none for the square root of the median distance.
+        bandwidth: sigma of the similarity; none for a quarter of the square root of the median distance.
     """
 
     neighbours: int = option(20, low=0)

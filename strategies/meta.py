@@ -6,8 +6,9 @@ looking at a query's label, and `diagnostics` shows what a method did inside the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +51,7 @@ class MetaStrategy(Strategy):
 
     Config = MetaConfig
     settings = frozenset({"episodic"})
+    recommended: ClassVar[Mapping[str, Any]] = {"train.optimizer": "adam", "train.learning_rate": 1e-3}
     config: MetaConfig
 
     def prepare(self, setup: Setup) -> None:

@@ -9,8 +9,8 @@ reading, and its results are not the paper's.
     theta_{k+1} = theta_k - alpha grad L_k
 
 It replaces the inner loop's step `support`. The queries' true labels are in the outer loss only. Propagation is TPN's with a fixed
-bandwidth (the median distance). Soft labels are almost uniform at spread 0.99, so labels are hard unless asked otherwise. A query that no
-label reaches has no part in the loss. Transductive whatever the batch-norm mode.
+bandwidth (from the median distance). Soft labels are almost uniform at spread 0.99, so labels are hard unless asked otherwise. A query
+that no label reaches has no part in the loss. Transductive whatever the batch-norm mode.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class TaplConfig(MamlConfig):
         pseudo_weight: lambda, the weight of the pseudo-labelled queries.
         neighbours: of each example in the graph, itself among them; 0 for all.
         spread: alpha of label propagation.
-        bandwidth: sigma of the similarity; none for the square root of the median distance.
+        bandwidth: sigma of the similarity; none for a quarter of the square root of the median distance.
         labels: hard (the greatest score) or soft (scores divided by their sum).
         confidence: weigh each query by its greatest share of the scores.
         label_gradient: stop at the pseudo labels, or go through them (soft labels only).

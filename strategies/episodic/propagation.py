@@ -3,7 +3,9 @@
     W_ij = exp(-d(z_i, z_j) / (2 sigma^2)),  d the mean squared difference over features;  the k largest of each row, made symmetric
     S = D^-1/2 W D^-1/2,   F = (I - alpha S)^-1 Y
 
-Y has a one-hot row for each labelled example and a row of zeros for each of the others.
+Y has a one-hot row for each labelled example and a row of zeros for each of the others. Where sigma is not given it is a quarter of the
+square root of the median d: at alpha = 0.99 a wider kernel answers by the labelled examples' degrees rather than by nearness (22.8 % at
+the whole root, 32 % at a quarter, 32.7 % for the nearest neighbour: 5-way 1-shot CIFAR-FS, features of an untrained Conv-4, 20 neighbours).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ def similarity(z: Tensor, neighbours: int, bandwidth: float | None = None, real:
     Args:
         z: [..., n, F], features.
         neighbours: how many of each row are kept, the example itself among them; 0 for all.
-        bandwidth: sigma; None for the square root of the median d, as a constant.
+        bandwidth: sigma; None for a quarter of the square root of the median d, as a constant.
         real: [..., n], 0 for padding, which is connected to itself alone; None where nothing is padded.
 
     Returns:
@@ -30,7 +32,7 @@ def similarity(z: Tensor, neighbours: int, bandwidth: float | None = None, real:
     joined = ~itself if real is None else ~itself & (real[..., :, None] * real[..., None, :] > 0)
     if bandwidth is None:
         apart = torch.where(joined, distance.detach(), torch.nan)
-        variance = apart.flatten(-2).nanmedian(-1).values[..., None, None].clamp_min(1e-12)
+        variance = apart.flatten(-2).nanmedian(-1).values[..., None, None].clamp_min(1e-12) / 16
     else:
         variance = torch.full_like(distance, bandwidth**2)
     weights = torch.where(joined | itself, torch.exp(-distance / (2 * variance)), 0.0)
