@@ -176,6 +176,8 @@ def _optimizer(update: Update, train: TrainConfig) -> tuple[torch.optim.Optimize
         chosen["momentum"] = asked.momentum if asked else train.momentum
     elif asked:
         chosen["betas"] = asked.betas
+    if kind != "sgd":
+        chosen["fused"] = True
     made = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[kind](given, **chosen)
     return made, [group["lr"] for group in made.param_groups]
 
