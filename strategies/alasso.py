@@ -66,8 +66,8 @@ class AlassoPenalty(Penalty):
     """The penalty of ALASSO; kept for each parameter: importance, centre, path integral, and a byte for the direction.
 
     The coefficient of x^2 is one number above the centre, another below it: the importance and its over-estimate. The gradient is computed
-    without branches as 2 strength (mean x + half |x|), with half their sum and half their difference (above minus below), which are work
-    space, like a number for x.
+    without branches as 2 strength (mean x + half |x|), with half their sum and half their difference (above minus below), which are two
+    numbers of work space.
 
     Args:
         flat: the parameters.
@@ -77,13 +77,13 @@ class AlassoPenalty(Penalty):
     def __init__(self, flat: Flat, config: AlassoConfig) -> None:
         self.flat = flat
         self.config = config
-        self.path = PathIntegral(flat)
         self.importance = flat.zeros()
         self.centre = flat.zeros()
+        self.path = PathIntegral(flat, self.centre)
         first = -1 if config.penalise_first_task else 1
         self.direction = torch.full_like(self.importance.flat, first, dtype=torch.int8)
         self.experiences = 0
-        self._mean, self._half, self._work = flat.zeros(), flat.zeros(), flat.zeros()
+        self._mean, self._half = flat.zeros(), flat.zeros()
         self._fix_sides()
 
     @property
@@ -96,27 +96,19 @@ class AlassoPenalty(Penalty):
         Args:
             model: the network.
         """
-        self.path.reset()
         if self.experiences == 0:
             self.centre.flat.copy_(self.flat.read())
+        self.path.begin()
 
     def add_gradient_(self) -> None:
-        """Note the task's gradient, then add the penalty's."""
-        self.path.before_step()
-        if not self._asleep:
-            self._add_gradient_()
-
-    @torch.no_grad()
-    def _add_gradient_(self) -> None:
-        places = self.flat.in_play()
-        work = [self._work.views[place] for place in places]
-        for place, out in zip(places, work):
-            torch.sub(self.flat.parameters[place], self.centre.views[place], out=out)
-        gradients = self.flat.gradients(places)
+        """Keep the task's gradient, then add the penalty's."""
+        places = self.path.before_step()
+        if self._asleep:
+            return
         scale = 2 * self.config.strength
-        torch._foreach_addcmul_(gradients, [self._mean.views[place] for place in places], work, value=scale)
-        torch._foreach_abs_(work)
-        torch._foreach_addcmul_(gradients, [self._half.views[place] for place in places], work, value=scale)
+        gradients = self.path.penalise(self._mean, scale)
+        sizes = [torch.abs(self.path.displacement[place], out=self.path.spare[place]) for place in places]
+        torch._foreach_addcmul_(gradients, [self._half.views[place] for place in places], sizes, value=scale)
 
     def after_step(self) -> None:
         """Add the step to the path."""
@@ -133,7 +125,6 @@ class AlassoPenalty(Penalty):
         self.importance.flat.copy_(torch.maximum(mixed, self.importance.flat))
         self.direction.copy_(torch.where(displacement == 0, self.direction, displacement.sign()))
         self.centre.flat.copy_(now)
-        self.path.reset()
         self.experiences += 1
         self._fix_sides()
 
@@ -182,6 +173,7 @@ class AlassoPenalty(Penalty):
         self.direction.copy_(state["direction"])
         self.path.total.flat.copy_(state["path"])
         self.experiences = state["experiences"]
+        self.path.refresh()
         self._fix_sides()
 
     def report(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ from scenarios.batches import Shuffled
 from scenarios.experience import Batch, Experience
 from scenarios.options import option
 from scenarios.random import Randomness
-from strategies.curvature.fisher import DiagonalFisher, Estimator
+from strategies.curvature.fisher import DiagonalFisher
 from strategies.flat import Flat
 from strategies.penalty import Penalty, PenaltyStrategy
 from strategies.phase import Phase
@@ -50,18 +50,15 @@ class EwcConfig:
     """
 
     strength: float = option(1000.0, low=0)
-    fisher: Estimator = "exact"
+    fisher: Literal["exact", "sampled", "empirical", "batch"] = "exact"
     fisher_samples: int | None = option(None, low=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnlineEwcConfig(EwcConfig):
-    """Options of `online-ewc`.
+    """Options of `online-ewc`, beside those of `ewc`.
 
     Attributes:
-        strength: lambda; the penalty is strength / 2 times the weighted squares.
-        fisher: which estimator of the Fisher's diagonal: exact, sampled, empirical or batch.
-        fisher_samples: how many training examples it is measured on, drawn at random; none for all.
         gamma: what is kept of the earlier experiences' Fisher.
     """
 

@@ -35,7 +35,7 @@ class Quadratic(Penalty):
         self.centre = flat.zeros()
         self.offset = self.importance.flat.new_zeros(())
         self.experiences = 0
-        self._work = flat.zeros()
+        self._work = flat.zeros().views
 
     def before_experience(self, model: Network) -> None:
         """Nothing is to be done.
@@ -44,21 +44,22 @@ class Quadratic(Penalty):
             model: the network.
         """
 
+    @property
+    def asleep(self) -> bool:
+        """Whether there is nothing to add."""
+        return self.factor == 0 or self.experiences == 0
+
     @torch.no_grad()
     def add_gradient_(self) -> None:
         """Add 2 factor importance (theta - centre) to the gradients, once there is an importance."""
-        if self.factor == 0 or self.experiences == 0:
+        if self.asleep:
             return
         places = self.flat.in_play()
-        moved = self._moved(places)
+        moved = [self._work[place] for place in places]
+        for place, out in zip(places, moved):
+            torch.sub(self.flat.parameters[place], self.centre.views[place], out=out)
         importance = [self.importance.views[place] for place in places]
         torch._foreach_addcmul_(self.flat.gradients(places), importance, moved, value=2 * self.factor)
-
-    def _moved(self, places: list[int]) -> list[Tensor]:
-        work = [self._work.views[place] for place in places]
-        for place, out in zip(places, work):
-            torch.sub(self.flat.parameters[place], self.centre.views[place], out=out)
-        return work
 
     def value(self) -> Tensor:
         """The penalty at the present parameters.

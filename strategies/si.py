@@ -46,7 +46,7 @@ class SiPenalty(Quadratic):
     def __init__(self, flat: Flat, config: SiConfig) -> None:
         super().__init__(flat, config.strength)
         self.xi = config.xi
-        self.path = PathIntegral(flat)
+        self.path = PathIntegral(flat, self.centre)
 
     def before_experience(self, model: Network) -> None:
         """Begin the path at the present parameters, which before the first experience are the centre.
@@ -54,14 +54,15 @@ class SiPenalty(Quadratic):
         Args:
             model: the network.
         """
-        self.path.reset()
         if self.experiences == 0:
             self.centre.flat.copy_(self.flat.read())
+        self.path.begin()
 
     def add_gradient_(self) -> None:
-        """Note the task's gradient, then add the penalty's."""
+        """Keep the task's gradient, then add the penalty's."""
         self.path.before_step()
-        super().add_gradient_()
+        if not self.asleep:
+            self.path.penalise(self.importance, 2 * self.factor)
 
     def after_step(self) -> None:
         """Add the step to the path."""
@@ -73,7 +74,6 @@ class SiPenalty(Quadratic):
         displacement = now - self.centre.flat
         self.importance.flat.add_(curvature(self.path.total.flat, displacement, self.xi)).clamp_(min=0)
         self.centre.flat.copy_(now)
-        self.path.reset()
         self.experiences += 1
 
     def state_dict(self) -> dict[str, Any]:
@@ -92,6 +92,7 @@ class SiPenalty(Quadratic):
         """
         super().load_state_dict(state)
         self.path.total.flat.copy_(state["path"])
+        self.path.refresh()
 
     def report(self) -> dict[str, Any]:
         """The convention of the strength.

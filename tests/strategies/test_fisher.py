@@ -21,7 +21,8 @@ OUTPUTS = range(2, 5)
 
 def linear_network() -> Network:
     torch.manual_seed(0)
-    backbone = nn.Sequential(nn.Flatten(), Unit(nn.Linear(12, 5), nn.BatchNorm1d(5)), nn.ReLU(inplace=True), Unit(nn.Linear(5, 4, bias=False)))
+    first, second = Unit(nn.Linear(12, 5), nn.BatchNorm1d(5)), Unit(nn.Linear(5, 4, bias=False))
+    backbone = nn.Sequential(nn.Flatten(), first, nn.ReLU(inplace=True), second)
     return settle(Network(backbone, 4, BLOCKS))
 
 

@@ -124,7 +124,7 @@ def test_a_run_resumed_inside_an_experience_ends_with_the_same_bits(name, stop):
 
     def save(experience, phase, epoch):
         if (experience, phase, epoch) == stop:
-            torch.save({"strategy": whole.state_dict(), "optimizers": {key: made.state_dict() for key, (made, _) in optimizers.items()}}, saved)
+            torch.save({"strategy": whole.state_dict(), "optimizer": optimizers["network"][0].state_dict()}, saved)
 
     for experience in setup.scenario.experiences:
         run_experience(whole, experience, optimizers, at_boundary=lambda phase, epoch, index=experience.index: save(index, phase, epoch))
@@ -133,7 +133,7 @@ def test_a_run_resumed_inside_an_experience_ends_with_the_same_bits(name, stop):
     resumed = prepared(name, setup, strength=GENTLE[name])
     resumed.load_state_dict(state["strategy"])
     made = torch.optim.SGD(resumed.network.parameters(), lr=TRAIN.learning_rate, momentum=TRAIN.momentum, weight_decay=TRAIN.weight_decay)
-    made.load_state_dict(state["optimizers"]["network"])
+    made.load_state_dict(state["optimizer"])
     kept = {"network": (made, [TRAIN.learning_rate])}
     for experience in setup.scenario.experiences[stop[0] :]:
         start = (stop[1], stop[2]) if experience.index == stop[0] else (0, 0)

@@ -1,4 +1,4 @@
-"""A training loop that writes down what penalties integrate: for each step the task's own gradient and what the step did, as flat vectors."""
+"""A training loop that writes down what penalties integrate: for each step the task's own gradient and what the step did."""
 
 from __future__ import annotations
 
@@ -91,5 +91,7 @@ def penalty_gradient(strategy: Strategy) -> Tensor:
     parameters = list(strategy.network.parameters())
     for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter)
+    if hasattr(strategy.penalty, "path"):  # type: ignore[attr-defined]
+        strategy.penalty.path.refresh()  # type: ignore[attr-defined]
     strategy.penalty.add_gradient_()  # type: ignore[attr-defined]
     return flat_gradients(parameters)

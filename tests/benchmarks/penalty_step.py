@@ -1,0 +1,146 @@
+"""What a penalty costs: a training step of each against naive's, in one run, after 10 experiences.
+
+    python -m tests.benchmarks.penalty_step [--hidden 400,400] [--batch 128] [--optimizer adam] [--threads 1] [--rounds 40]
+
+Claim: si and alasso at most 1.25 times naive, ewc and online-ewc at most 1.3 times. A step is: make the batch, forward, backward, penalty,
+optimiser, and what the penalty looks at afterwards. The strategies take turns, 10 steps each a round; medians and best of the rounds, of
+processor time where there is one thread, so that a busy machine counts less. The last column is the memory that the penalty's state takes,
+in bytes for each parameter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from runs import optimizers
+from scenarios.experience import Experience
+from strategies.base import Setup, Strategy
+from strategies.phase import TrainConfig
+from tests.strategies.driver import make_setup, prepared, tiny_scenario
+
+NAMES = ("naive", "si", "alasso", "ewc", "online-ewc", "mas")
+EXPERIENCES, STEPS = 10, 10
+
+
+def stepper(strategy: Strategy, experience: Experience, train: TrainConfig) -> Callable[[], None]:
+    """Training steps of an experience, as the engine makes them.
+
+    Args:
+        strategy: the learner.
+        experience: what is learned.
+        train: how.
+
+    Returns:
+        A function that makes one step.
+    """
+    update = next(phase for phase in strategy.phases(experience) if phase.updates).updates[0]
+    optimizer = optimizers.make(optimizers.describe(train), update.parameters())
+    strategy.train_mode()
+
+    def step() -> None:
+        batch = experience.train.batch(torch.randint(len(experience.train), (train.batch_size,)))
+        result = update.loss(batch)
+        optimizer.zero_grad(set_to_none=True)
+        result.loss.backward()
+        if update.after_backward:
+            update.after_backward()
+        optimizer.step()
+        if update.after_step:
+            update.after_step()
+
+    return step
+
+
+def experienced(name: str, setup: Setup) -> Callable[[], None]:
+    """A learner that has seen 10 experiences, three steps each.
+
+    Args:
+        name: the strategy's.
+        setup: what it is prepared with.
+
+    Returns:
+        A function that makes one step of the eleventh.
+    """
+    strategy = prepared(name, setup, **({} if name == "naive" else {"strength": 1e-3}))
+    for experience in setup.scenario.experiences[:-1]:
+        phases = strategy.phases(experience)
+        for phase in phases:
+            if phase.begin:
+                phase.begin()
+            if phase.observe:
+                for batch in phase.batches.epoch(lambda purpose: torch.Generator().manual_seed(0)):
+                    phase.observe(batch)
+            elif phase.updates:
+                step = stepper(strategy, experience, setup.train)
+                for _ in range(3):
+                    step()
+            if phase.end:
+                phase.end()
+    for phase in strategy.phases(setup.scenario.experiences[-1])[:1]:
+        if phase.begin:
+            phase.begin()
+    step = stepper(strategy, setup.scenario.experiences[-1], setup.train)
+    step.strategy = strategy  # type: ignore[attr-defined]
+    return step
+
+
+def size(state: Any) -> int:
+    """Bytes of all tensors in a state.
+
+    Args:
+        state: nested.
+
+    Returns:
+        Their sum.
+    """
+    if isinstance(state, Tensor):
+        return state.numel() * state.element_size()
+    if isinstance(state, dict):
+        return sum(map(size, state.values()))
+    return 0
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--hidden", default="400,400")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--optimizer", default="adam")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=40)
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    hidden = tuple(map(int, asked.hidden.split(",")))
+    train = TrainConfig(batch_size=asked.batch, optimizer=asked.optimizer, learning_rate=1e-3)
+    scenario = tiny_scenario("domain", EXPERIENCES + 1, classes=10, shape=(1, 28, 28), train=40, test=1)
+    setup = make_setup(scenario, train=train, options={"hidden": hidden})
+    steps = {name: experienced(name, setup) for name in NAMES}
+    clock = time.process_time if asked.threads == 1 else time.perf_counter
+    seconds: dict[str, list[float]] = {name: [] for name in NAMES}
+    for number in range(asked.rounds + 2):
+        for name, step in steps.items():
+            start = clock()
+            for _ in range(STEPS):
+                step()
+            if number >= 2:
+                seconds[name].append((clock() - start) / STEPS)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    best = {name: min(values) for name, values in seconds.items()}
+    print(f"MLP {asked.hidden}, batch {asked.batch}, {asked.optimizer}, {asked.threads} thread(s), torch {torch.__version__}")
+    for name, median in medians.items():
+        strategy = steps[name].strategy  # type: ignore[attr-defined]
+        parameters = sum(parameter.numel() for parameter in strategy.network.parameters())
+        penalty = getattr(strategy, "penalty", None)
+        memory = f"{size(penalty.state_dict()) / parameters:5.1f} bytes" if penalty else ""
+        print(f"{name:12}{median * 1e3:8.2f} ms {median / medians['naive']:6.2f}   best {best[name] / best['naive']:6.2f} {memory}")
+
+
+if __name__ == "__main__":
+    main()
