@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -14,6 +14,7 @@ from scenarios.errors import UserError
 from scenarios.images import ImageSet
 from scenarios.random import Randomness
 from scenarios.splits import ClassList
+from scenarios.turns import turned
 
 SIZES = (64, 16, 20)
 """Train, validation and test classes where nobody has published a split: CIFAR-FS's proportions."""
@@ -44,14 +45,12 @@ class ClassSplit:
         train: to meta-train on.
         validation: to select on.
         test: to test on.
-        turns: 4 where each quarter turn of a class is a class of its own, else 1.
     """
 
     name: str
     train: ClassPart
     validation: ClassPart
     test: ClassPart
-    turns: int = 1
 
     @property
     def parts(self) -> tuple[ClassPart, ClassPart, ClassPart]:
@@ -67,10 +66,21 @@ class ClassSplit:
         Returns:
             The split; sets that parts share, they share afterwards.
         """
+        return self._mapped(lambda images: reshape(images, shape), lambda classes: classes)
+
+    def turned(self) -> ClassSplit:
+        """The same split with each quarter turn of a class as a class of its own, on the same side.
+
+        Returns:
+            The split of four times as many classes.
+        """
+        return self._mapped(turned, lambda classes: tuple(4 * c + turn for c in classes for turn in range(4)))
+
+    def _mapped(self, change: Callable[[ImageSet], ImageSet], number: Callable[[tuple[int, ...]], tuple[int, ...]]) -> ClassSplit:
         sets = {id(part.images): part.images for part in self.parts}
-        done = {key: reshape(images, shape) for key, images in sets.items()}
-        parts = [ClassPart(done[id(part.images)], part.classes) for part in self.parts]
-        return replace(self, train=parts[0], validation=parts[1], test=parts[2])
+        done = {key: change(images) for key, images in sets.items()}
+        train, validation, test = (ClassPart(done[id(part.images)], number(part.classes)) for part in self.parts)
+        return ClassSplit(self.name, train, validation, test)
 
 
 class Pool:
@@ -135,7 +145,7 @@ class Pool:
         return [i for i, label in enumerate(labels) if label in wanted]
 
 
-    def divide(self, name: str, train: Sequence[int], validation: Sequence[int], test: Sequence[int], turns: int = 1) -> ClassSplit:
+    def divide(self, name: str, train: Sequence[int], validation: Sequence[int], test: Sequence[int]) -> ClassSplit:
         """Make a domain of this set.
 
         Args:
@@ -143,12 +153,11 @@ class Pool:
             train: classes to meta-train on.
             validation: classes to select on.
             test: classes to test on.
-            turns: 4 to make quarter turns classes of their own, else 1.
 
         Returns:
             The split.
         """
-        return ClassSplit(name, self.part(train), self.part(validation), self.part(test), turns)
+        return ClassSplit(name, self.part(train), self.part(validation), self.part(test))
 
 
 def listed(name: str, pool: Pool, names: ClassList) -> ClassSplit:

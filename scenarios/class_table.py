@@ -17,8 +17,6 @@ from scenarios.random import Randomness
 class ClassTable:
     """Classes and their rows.
 
-    A row that exceeds the number of images stands for a quarter turn: row `t * len(images) + r` is image r, turned t times.
-
     Attributes:
         rows: [n], the images of class 0, then those of class 1, ...; within a class the labelled ones first.
         starts: [K], where each class begins in `rows`.
@@ -37,20 +35,17 @@ class ClassTable:
         return len(self.sizes)
 
 
-def class_table(
-    images: ImageSet, classes: Sequence[int], *, turns: int = 1, label_ratio: float = 1.0, randomness: Randomness | None = None
-) -> ClassTable:
+def class_table(images: ImageSet, classes: Sequence[int], *, label_ratio: float = 1.0, randomness: Randomness | None = None) -> ClassTable:
     """Index classes of an image set.
 
     Args:
         images: the set.
         classes: which of its classes.
-        turns: 4 to make each quarter turn of a class a class of its own, else 1.
         label_ratio: share of each class's images that is labelled, at least one.
         randomness: decides which those are; needed where the ratio is below 1.
 
     Returns:
-        The table; the turns of a class follow one another.
+        The table.
 
     Example:
         >>> from scenarios.sources import load
@@ -62,16 +57,11 @@ def class_table(
     labels = images.labels.numpy()
     order = labels.argsort(kind="stable")
     counts = np.bincount(labels, minlength=len(images.class_names))
-    firsts = counts.cumsum() - counts
-    rows, names = [], []
-    for c in classes:
-        own = order[firsts[c] : firsts[c] + counts[c]]
-        for turn in range(turns):
-            if label_ratio < 1:
-                assert randomness is not None
-                own = own[torch.randperm(len(own), generator=randomness.generator("labelled", c, turn)).numpy()]
-            rows.append(own + turn * len(images))
-            names.append(images.class_names[c] + (f" turned {90 * turn}" if turn else ""))
-    sizes = counts[list(classes)].repeat(turns)
+    ends = counts.cumsum()
+    rows = [order[ends[c] - counts[c] : ends[c]] for c in classes]
+    if label_ratio < 1:
+        assert randomness is not None
+        rows = [own[torch.randperm(len(own), generator=randomness.generator("labelled", c)).numpy()] for c, own in zip(classes, rows)]
+    sizes = counts[list(classes)]
     labelled = np.maximum(np.rint(sizes * label_ratio).astype(np.int64), 1)
-    return ClassTable(np.concatenate(rows), sizes.cumsum() - sizes, sizes, labelled, tuple(names))
+    return ClassTable(np.concatenate(rows), sizes.cumsum() - sizes, sizes, labelled, tuple(images.class_names[c] for c in classes))

@@ -113,7 +113,7 @@ class Draw(NamedTuple):
 
     Attributes:
         classes: [E, ways + distractors], the class table's classes in the order of their labels.
-        support: [E, S], rows of the class table's images.
+        support: [E, S], rows of the storage.
         query: [E, Q], likewise.
         unlabelled: [E, U], likewise; None where there are none.
         support_y: [E, S].
@@ -240,8 +240,7 @@ class EpisodeStream:
         storage = self.storage
         chosen = [rows for rows in (draw.support, draw.query, draw.unlabelled) if rows is not None]
         rows = self._send(np.concatenate([part.ravel() for part in chosen]))
-        size = len(storage.images)
-        images = storage.normalise(storage.pixels(rows % size, rows.div(size, rounding_mode="floor"), None))
+        images = storage.normalise(storage.images.images_on(storage.device).index_select(0, rows))
         blocks = [block.unflatten(0, part.shape) for block, part in zip(images.split([part.size for part in chosen]), chosen)]
         masks = [None if mask is None else self._send(mask) for mask in (draw.support_mask, draw.query_mask)]
         for block, mask in zip(blocks, masks):

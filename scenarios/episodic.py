@@ -120,7 +120,7 @@ def adapt_to(test: EpisodicScenario, train: EpisodicScenario) -> EpisodicScenari
         images = stream.storage.images
         if id(images) not in reshaped:
             reshaped[id(images)] = reshape(images, train.input_shape)
-        return replace(stream, storage=replace(model.test.storage, images=reshaped[id(images)], view=stream.storage.view))
+        return replace(stream, storage=replace(model.test.storage, images=reshaped[id(images)]))
 
     experiences = tuple(
         replace(

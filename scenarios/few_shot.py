@@ -26,7 +26,6 @@ from scenarios.options import option
 from scenarios.random import Randomness
 from scenarios.sources.registry import sources
 from scenarios.splits import class_list
-from scenarios.turns import QuarterTurns
 
 OMNIGLOT_TEST, OMNIGLOT_VALIDATION, OMNIGLOT_VALIDATION_ALPHABETS = 423, 100, 5
 _MEASURED = 20_000  # images that mean and variance are taken over
@@ -203,7 +202,8 @@ def _omniglot(request: Request, split: str, rotations: bool, randomness: Randomn
         order = torch.randperm(len(background), generator=generator).tolist()
         held = [background[i] for i in order[:OMNIGLOT_VALIDATION_ALPHABETS]]
         train, validation, test = (pool.indices(part, "groups") for part in (set(background) - set(held), held, evaluation))
-    return pool.divide("omniglot", train, validation, test, turns=4 if rotations else 1).reshaped((1, 28, 28))
+    divided = pool.divide("omniglot", train, validation, test).reshaped((1, 28, 28))
+    return divided.turned() if rotations else divided
 
 
 def build_episodic(config: EpisodicConfig, request: Request, domains: Sequence[ClassSplit]) -> EpisodicScenario:
@@ -225,8 +225,8 @@ def build_episodic(config: EpisodicConfig, request: Request, domains: Sequence[C
     randomness = Randomness(request.seed)
 
     def stream(domain: ClassSplit, part: ClassPart, side: str, spec: EpisodeSpec) -> EpisodeStream:
-        table = class_table(part.images, part.classes, turns=domain.turns, label_ratio=spec.label_ratio, randomness=randomness)
-        storage = Storage(part.images, QuarterTurns() if domain.turns > 1 else View(), scale, shift)
+        table = class_table(part.images, part.classes, label_ratio=spec.label_ratio, randomness=randomness)
+        storage = Storage(part.images, View(), scale, shift)
         return EpisodeStream(storage, table, spec, randomness.key("episodes", domain.name, side))
 
     experiences = tuple(

@@ -18,7 +18,7 @@ from scenarios.errors import UserError
 from scenarios.experience import Storage, View
 from scenarios.images import ImageSet
 from scenarios.random import Randomness
-from scenarios.turns import QuarterTurns
+from scenarios.turns import turned
 
 CLASSES, IMAGES = 12, 40
 
@@ -32,13 +32,12 @@ def numbered(classes: int = CLASSES, images: int = IMAGES, channels: int = 1) ->
     return ImageSet("numbered", pixels.repeat(1, channels, 1, 1), rows % classes, names, "generated", "0")
 
 
-def stream(spec: EpisodeSpec | None = None, *, key: int = 42, turns: int = 1, images: ImageSet | None = None) -> EpisodeStream:
+def stream(spec: EpisodeSpec | None = None, *, key: int = 42, images: ImageSet | None = None) -> EpisodeStream:
     spec = spec or EpisodeSpec()
     images = images or numbered()
     one = torch.ones(images.shape[0], 1, 1)
-    storage = Storage(images, QuarterTurns() if turns > 1 else View(), one, 0 * one)
-    classes = range(len(images.class_names))
-    table = class_table(images, classes, turns=turns, label_ratio=spec.label_ratio, randomness=Randomness(0))
+    storage = Storage(images, View(), one, 0 * one)
+    table = class_table(images, range(len(images.class_names)), label_ratio=spec.label_ratio, randomness=Randomness(0))
     return EpisodeStream(storage, table, spec, key)
 
 
@@ -163,16 +162,17 @@ def test_labelled_and_unlabelled_images_never_change_sides() -> None:
 
 
 def test_quarter_turns_are_classes_of_their_own() -> None:
-    source = stream(EpisodeSpec(ways=30, shots=1, queries=2), turns=4)
+    plain = replace(numbered(), groups=tuple("ab" * (CLASSES // 2)))
+    images = turned(plain)
+    assert images.groups == tuple(group for group in plain.groups or () for _ in range(4)) and images.fingerprint != plain.fingerprint
+    source = stream(EpisodeSpec(ways=30, shots=1, queries=2), images=images)
     draw, batch = source.draw(0, 10), source.batch(0, 10)
     assert len(source.table) == 4 * CLASSES
-    images, labels = source.storage.images.images, source.storage.images.labels
     for e in range(10):
         for row, x, y in zip(draw.query[e].tolist(), batch.query_x[e], batch.query_y[e].tolist()):
-            turns, row = divmod(row, len(images))
-            assert torch.equal(x, torch.rot90(images[row], turns, (1, 2)).float())
-            assert source.table.names[draw.classes[e, y]] == f"class {labels[row]}" + (f" turned {90 * turns}" if turns else "")
-    assert len(np.unique(draw.classes // 4, axis=0)) > 1 and len(np.unique(draw.classes % 4)) == 4
+            turn, row = divmod(row, len(plain))
+            assert torch.equal(x, torch.rot90(plain.images[row], turn, (1, 2)).float())
+            assert source.table.names[draw.classes[e, y]] == f"class {plain.labels[row]}" + (f" turned {90 * turn}" if turn else "")
 
 
 def test_streams_of_other_keys_are_other_streams() -> None:
