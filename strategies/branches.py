@@ -69,7 +69,7 @@ class Combination(nn.Module):
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply both branches and mix them. Without norms, the weights are mixed instead, and one branch computes both.
+        """Apply both branches and mix them. For a convolution without norm it is cheaper to mix the weights and apply them once.
 
         Args:
             x: [B, C, ...].
@@ -78,17 +78,10 @@ class Combination(nn.Module):
             [B, C', ...].
         """
         a, b = 1 + self.alpha_source, self.alpha_target
-        if self.source.norm is None:
-            return self._mixed_layer(x, a, b)
-        return _normalised(self.source, x, a) + _normalised(self.target, x, b)
-
-    def _mixed_layer(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
         layer = self.source.layer
-        assert layer is not None
-        weight, bias = self._mixed(a, b)
-        if isinstance(layer, nn.Linear):
-            return functional.linear(x, weight, bias)
-        return functional.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+        if isinstance(layer, nn.Conv2d) and self.source.norm is None:
+            return functional.conv2d(x, *self._mixed(a, b), layer.stride, layer.padding, layer.dilation, layer.groups)
+        return _branch(self.source, x, a) + _branch(self.target, x, b)
 
     def _mixed(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor | None]:
         source, target = self.source.layer, self.target.layer
@@ -143,11 +136,13 @@ def mix(source: Tensor, target: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return a.view(shape) * source + b.view(shape) * target
 
 
-def _normalised(unit: Unit, x: Tensor, coefficient: Tensor) -> Tensor:
-    norm = unit.norm
-    assert norm is not None and norm.momentum is not None
+def _branch(unit: Unit, x: Tensor, coefficient: Tensor) -> Tensor:
     if unit.layer is not None:
         x = unit.layer(x)
+    norm = unit.norm
+    if norm is None:
+        return coefficient * x
+    assert norm.momentum is not None
     weight, bias = coefficient * norm.weight, coefficient * norm.bias
     return functional.batch_norm(x, norm.running_mean, norm.running_var, weight, bias, norm.training, norm.momentum, norm.eps)
 

@@ -41,12 +41,12 @@ def test_the_reservoir_is_the_sequential_algorithm(size, lengths, seed):
 
 def test_every_example_of_the_stream_is_kept_with_the_same_probability():
     counts = torch.zeros(30)
-    for seed in range(2000):
+    for seed in range(1000):
         kept = NOTHING
         for met in (0, 10, 20):
             kept = reservoir(kept, met, 10, 6, Randomness(seed).generator(met))
         counts[kept] += 1
-    expected = 2000 * 6 / 30
+    expected = 1000 * 6 / 30
     # 5 standard deviations of a binomial count
     assert (counts - expected).abs().max() < 5 * (expected * (1 - 6 / 30)) ** 0.5
 
