@@ -85,7 +85,7 @@ class Published(Source):
             Whether all are as published.
         """
         known = {Path(remote.file).name: remote.md5 for remote in self.remotes} | self.checksums
-        return all(known.get(file.name) == md5(file) for file in files)
+        return all(file.name in known and known[file.name] == md5(file) for file in files)
 
     def _absence(self, root: Path, failure: str) -> str:
         names = ", ".join(Path(remote.file).name for remote in self.remotes)
