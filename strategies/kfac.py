@@ -40,6 +40,7 @@ class KfacConfig:
         damping: delta, weight decay around the parameters that a task starts from.
         scale: weights that bring penalty and loss to one scale: log, none or ratio.
         accumulate: list keeps each task's factors (memory and time grow); running averages them.
+        input_tolerance: relative error (Frobenius) that a task's input factors may have, to be of low rank and quick; 0 keeps them whole.
         tap: derivatives behind a layer's own batch norm (post_bn) or before it (pre_bn).
         merge_stats: norms are merged with running statistics, as constants, or with the batch's, which are differentiated.
         bn: train, or fixed: norms stay in evaluation mode once the first task is learned.
@@ -53,6 +54,7 @@ class KfacConfig:
     damping: float = option(1e-4, low=0)
     scale: Scale = "log"
     accumulate: Literal["list", "running"] = "list"
+    input_tolerance: float = option(0.0, low=0, high=1)
     tap: Tap = "post_bn"
     merge_stats: Literal["running", "batch"] = "running"
     bn: Literal["train", "fixed"] = "train"
@@ -98,6 +100,7 @@ class Kfac(PenaltyStrategy):
             damping=config.damping,
             scale=config.scale,
             accumulate=config.accumulate,
+            input_tolerance=config.input_tolerance,
             merge_stats=config.merge_stats,
             fixed=config.bn == "fixed",
             factor_batches=config.factor_batches,

@@ -27,7 +27,7 @@ from scenarios.experience import Batch, Experience
 from strategies.adaptive_scale import AdaptiveScale, Scale
 from strategies.base import Setup
 from strategies.curvature.factor_pass import FactorPass
-from strategies.curvature.kronecker import Kronecker, mean, running_mean
+from strategies.curvature.kronecker import Kronecker, from_state, mean, running_mean, truncated
 from strategies.curvature.merge import FLOOR, MergedLayer, batch_moments, batch_statistics
 from strategies.networks.network import Network
 from strategies.networks.norms import Moments, norms, standardise_by
@@ -43,6 +43,7 @@ class MergedOptions:
         damping: weight decay around the initial point.
         scale: the adaptive scales.
         accumulate: each task's factors, or a running mean of factors.
+        input_tolerance: relative error that factors of the inputs may have, to be of low rank.
         merge_stats: running statistics as constants, or the batch's, which are differentiated.
         fixed: norms stay in evaluation mode once the first task is learned, and while curvature is measured.
         factor_batches: batches of the curvature pass.
@@ -51,6 +52,7 @@ class MergedOptions:
     damping: float
     scale: Scale
     accumulate: Literal["list", "running"]
+    input_tolerance: float
     merge_stats: Literal["running", "batch"]
     fixed: bool
     factor_batches: int
@@ -154,7 +156,10 @@ class MergedPenalty(Penalty):
         """
         if name not in self._joined:
             total = self.learned if self.options.accumulate == "list" else self.learned / self.counts[name]
-            self._joined[name] = mean(self.terms[name], total)
+            known = self.terms[name]
+            if self.options.accumulate == "running":
+                known = [truncated(known[0], self.options.input_tolerance)]
+            self._joined[name] = mean(known, total)
         return self._joined[name]
 
     @property
@@ -232,9 +237,11 @@ class MergedPenalty(Penalty):
     def after_experience(self) -> None:
         """Take up the curvature that was measured."""
         for name, new in self.factors.curvature().items():
-            known, count = self.terms.get(name), self.counts.get(name, 0)
-            merge = self.options.accumulate == "running" and known is not None
-            self.terms[name] = [running_mean(known[0], count, new)] if merge and known else [*(known or []), new]
+            known, count = self.terms.get(name, []), self.counts.get(name, 0)
+            if self.options.accumulate == "list":
+                self.terms[name] = [*known, truncated(new, self.options.input_tolerance)]
+            else:
+                self.terms[name] = [running_mean(known[0], count, new) if known else new]
             self.counts[name] = count + 1
         loss, base = self.factors.loss(), self.scale.base
         self.scale.base = loss if base is None else base + (loss - base) / (self.learned + 1)
@@ -265,7 +272,7 @@ class MergedPenalty(Penalty):
             "learned": self.learned,
             "damping": self.damping,
             "counts": dict(self.counts),
-            "terms": {name: [each.tensors() for each in terms] for name, terms in self.terms.items()},
+            "terms": {name: [each.state_dict() for each in terms] for name, terms in self.terms.items()},
             "centre": dict(self.centre),
             "scale": self.scale.state_dict(),
             "moments": self.moments.state_dict(),
@@ -281,10 +288,7 @@ class MergedPenalty(Penalty):
         """
         device = self.setup.device
         self.learned, self.damping, self.counts = state["learned"], state["damping"], dict(state["counts"])
-        self.terms = {
-            name: [Kronecker(**{key: tensor.to(device) for key, tensor in each.items()}) for each in terms]
-            for name, terms in state["terms"].items()
-        }
+        self.terms = {name: [from_state(each, device) for each in terms] for name, terms in state["terms"].items()}
         self.centre = {name: tensor.to(device) for name, tensor in state["centre"].items()}
         self.scale.load_state_dict(state["scale"], device)
         self.moments.load_state_dict(state["moments"])

@@ -33,6 +33,7 @@ class XkfacConfig(KfacConfig):
         damping: delta, weight decay around the parameters that a task starts from.
         scale: weights that bring penalty and loss to one scale: log, none or ratio.
         accumulate: list keeps each task's factors (memory and time grow); running averages them.
+        input_tolerance: relative error (Frobenius) that a task's input factors may have, to be of low rank and quick; 0 keeps them whole.
         tap: derivatives behind a layer's own batch norm (post_bn) or before it (pre_bn).
         merge_stats: norms are merged with running statistics, as constants, or with the batch's, which are differentiated.
         bn: train, or fixed: norms stay in evaluation mode once the first task is learned.

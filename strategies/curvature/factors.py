@@ -30,7 +30,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from strategies.curvature.kronecker import Kronecker
+from strategies.curvature.kronecker import Kronecker, LowRank
 
 Form = Literal["plain", "virtual", "three"]
 
@@ -126,7 +126,8 @@ class LayerSums:
             positions, total = self.shape[1], self.shape[0] * self.shape[1]
             covariance = right.sum(1) - mean.unsqueeze(2) * mean.unsqueeze(1)
             around = left[:, 1:] * (positions * total)
-            return Kronecker(left.sum(1, keepdim=True) * positions, covariance.unsqueeze(1), around, mean.unsqueeze(1))
+            squared_mean = LowRank(around, mean[:, None, :, None], mean.new_zeros(mean.shape[0], 1))
+            return Kronecker(left.sum(1, keepdim=True) * positions, covariance.unsqueeze(1), {"squared mean": squared_mean})
         factors = left.new_tensor(coefficients(self.form, *self.shape))
         return Kronecker(left * factors[:, None, None], right)
 

@@ -1,18 +1,66 @@
-"""Sums of Kronecker products as curvature: H = sum_k B_k (x) A_k + sum_j C_j (x) v_j v_j^T, for the parameters of one layer.
+"""Sums of Kronecker products as curvature: H = sum_k B_k (x) A_k, for the parameters of one layer.
 
-With vec row by row, (B (x) A) vec(D) = vec(B D A) for symmetric factors. So a product with H costs O(o^2 d + o d^2) a term, and a term
-whose right factor has rank one O(o^2 + o d). A layer with groups of channels has a block for each group: all tensors have a leading
-dimension G, which is 1 for most layers.
+With vec row by row, (B (x) A) vec(D) = vec(B D A) for symmetric factors. So a product with H costs O(o^2 d + o d^2) a term; where A is
+f I + V V^T with few columns V, it costs O(o^2 r + o d r). A layer with groups of channels has a block for each group: all tensors have a
+leading dimension G, which is 1 for most layers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class LowRank:
+    """Terms B_j (x) (f_j I + V_j V_j^T).
+
+    Attributes:
+        left: [G, J, O, O], the factors on the side of the outputs.
+        vectors: [G, J, D, R].
+        floor: [G, J], the multiples of the identity.
+    """
+
+    left: Tensor
+    vectors: Tensor
+    floor: Tensor
+
+    @cached_property
+    def _columns(self) -> Tensor:
+        """[G, D, J * R]: all vectors side by side."""
+        return self.vectors.transpose(1, 2).flatten(2).contiguous()
+
+    @cached_property
+    def _rest(self) -> Tensor:
+        """[G, O, O]: what the multiples of the identity come to."""
+        return (self.left * self.floor[..., None, None]).sum(1)
+
+    def product(self, delta_GOD: Tensor) -> Tensor:
+        """The terms times a change of the parameters.
+
+        Args:
+            delta_GOD: [G, O, D].
+
+        Returns:
+            [G, O, D].
+        """
+        along_GOJR = torch.bmm(delta_GOD, self._columns).unflatten(2, (self.left.shape[1], -1))
+        back_GOJR = torch.matmul(self.left, along_GOJR.transpose(1, 2)).transpose(1, 2)
+        return torch.baddbmm(torch.bmm(self._rest, delta_GOD), back_GOJR.flatten(2), self._columns.mT)
+
+    def right(self) -> Tensor:
+        """The right factors, written out.
+
+        Returns:
+            [G, J, D, D].
+        """
+        eye = torch.eye(self.vectors.shape[2], dtype=self.floor.dtype, device=self.floor.device)
+        return self.vectors @ self.vectors.mT + self.floor[..., None, None] * eye
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +70,7 @@ class Kronecker:
     Attributes:
         left: [G, K, O, O], the factors on the side of the outputs.
         right: [G, K, D, D], the factors on the side of the inputs.
-        outer_left: [G, J, O, O], those of the terms whose right factor has rank one.
-        vectors: [G, J, D], whose outer products are these right factors.
+        low_rank: further terms by name, of right factors of low rank.
 
     Example:
         >>> eye = torch.eye(2).view(1, 1, 2, 2)
@@ -34,8 +81,7 @@ class Kronecker:
 
     left: Tensor
     right: Tensor
-    outer_left: Tensor | None = None
-    vectors: Tensor | None = None
+    low_rank: dict[str, LowRank] = field(default_factory=dict)
 
     @cached_property
     def _wide(self) -> Tensor:
@@ -51,12 +97,14 @@ class Kronecker:
         Returns:
             [G, O, D].
         """
-        inner_GKOD = torch.matmul(delta_GOD.unsqueeze(1), self.right)
-        product = torch.bmm(self._wide, inner_GKOD.flatten(1, 2))
-        if self.outer_left is not None and self.vectors is not None:
-            along_GJO1 = torch.bmm(self.vectors, delta_GOD.mT).unsqueeze(3)
-            product.baddbmm_(torch.matmul(self.outer_left, along_GJO1).squeeze(3).mT, self.vectors)
-        return product
+        parts = [each.product(delta_GOD) for each in self.low_rank.values()]
+        if self.left.shape[1]:
+            inner_GKOD = torch.matmul(delta_GOD.unsqueeze(1), self.right)
+            parts.append(torch.bmm(self._wide, inner_GKOD.flatten(1, 2)))
+        total = parts[0]
+        for part in parts[1:]:
+            total += part
+        return total
 
     def quadratic(self, delta_GOD: Tensor) -> Tensor:
         """vec(D)^T H vec(D).
@@ -95,24 +143,70 @@ class Kronecker:
         return blocks.flatten(3, 4).flatten(1, 2)
 
     def all_terms(self) -> tuple[Tensor, Tensor]:
-        """The factors of all terms, those of rank one written out.
+        """The factors of all terms, those of low rank written out.
 
         Returns:
-            Left [G, K + J, O, O] and right [G, K + J, D, D].
+            Left [G, K, O, O] and right [G, K, D, D].
         """
-        if self.outer_left is None or self.vectors is None:
-            return self.left, self.right
-        outer = self.vectors.unsqueeze(3) * self.vectors.unsqueeze(2)
-        return torch.cat([self.left, self.outer_left], 1), torch.cat([self.right, outer], 1)
+        more = list(self.low_rank.values())
+        return torch.cat([self.left, *(each.left for each in more)], 1), torch.cat([self.right, *(each.right() for each in more)], 1)
 
-    def tensors(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Any]:
         """What it is made of.
 
         Returns:
-            The attributes that are there, by name.
+            Nested dictionaries of tensors.
         """
-        named = {"left": self.left, "right": self.right, "outer_left": self.outer_left, "vectors": self.vectors}
-        return {name: tensor for name, tensor in named.items() if tensor is not None}
+        low_rank = {name: {"left": each.left, "vectors": each.vectors, "floor": each.floor} for name, each in self.low_rank.items()}
+        return {"left": self.left, "right": self.right, "low_rank": low_rank}
+
+
+def from_state(state: dict[str, Any], device: torch.device) -> Kronecker:
+    """Make a curvature from its saved state.
+
+    Args:
+        state: what `state_dict` gave.
+        device: where it is put.
+
+    Returns:
+        The curvature.
+    """
+    low_rank = {name: LowRank(**{key: tensor.to(device) for key, tensor in each.items()}) for name, each in state["low_rank"].items()}
+    return Kronecker(state["left"].to(device), state["right"].to(device), low_rank)
+
+
+def truncated(curvature: Kronecker, tolerance: float) -> Kronecker:
+    """The same with right factors f I + V V^T, where that is cheaper: the largest eigenvalues, and the mean of the others.
+
+    Args:
+        curvature: its right factors are positive semi-definite.
+        tolerance: the relative error, in Frobenius norm, that each right factor may have; 0 leaves them all.
+
+    Returns:
+        Positive semi-definite too; a factor that would need more than a quarter of its eigenvectors is left as it is.
+    """
+    if tolerance == 0:
+        return curvature
+    values, vectors = torch.linalg.eigh(curvature.right)
+    values, vectors = values.flip(2).clamp(min=0), vectors.flip(3)
+    size = values.shape[2]
+    counts = torch.arange(size, device=values.device)
+    rest = values.sum(2, keepdim=True) - values.cumsum(2) + values
+    floor = rest / (size - counts)
+    squares = values.square()
+    error = squares.sum(2, keepdim=True) - squares.cumsum(2) + squares - floor * rest
+    enough = error.clamp(min=0) <= tolerance**2 * squares.sum(2, keepdim=True)
+    needed = torch.where(enough, counts, size).amin(2).amax(0)
+    dense, low_rank = [], dict(curvature.low_rank)
+    for term, columns in enumerate(needed.tolist()):
+        if columns > size // 4:
+            dense.append(term)
+            continue
+        kept, chosen = floor[:, term, columns], slice(term, term + 1)
+        weights = (values[:, chosen, :columns] - kept[:, None, None]).clamp(min=0).sqrt()
+        columns_GJDR = vectors[:, chosen, :, :columns] * weights.unsqueeze(2)
+        low_rank[f"term {term}"] = LowRank(curvature.left[:, chosen], columns_GJDR, kept[:, None])
+    return Kronecker(curvature.left[:, dense], curvature.right[:, dense], low_rank)
 
 
 def mean(terms: Sequence[Kronecker], total: float) -> Kronecker:
@@ -126,19 +220,23 @@ def mean(terms: Sequence[Kronecker], total: float) -> Kronecker:
         Their sum, divided by `total`.
     """
     share = 1 / total
-    ones = [(each.outer_left, each.vectors) for each in terms if each.outer_left is not None and each.vectors is not None]
-    return Kronecker(
-        torch.cat([each.left for each in terms], 1) * share,
-        torch.cat([each.right for each in terms], 1),
-        torch.cat([left for left, _ in ones], 1) * share if ones else None,
-        torch.cat([vectors for _, vectors in ones], 1) if ones else None,
-    )
+    names = dict.fromkeys(name for each in terms for name in each.low_rank)
+    low_rank = {name: _joined([each.low_rank[name] for each in terms if name in each.low_rank], share) for name in names}
+    left = torch.cat([each.left for each in terms], 1) * share
+    return Kronecker(left, torch.cat([each.right for each in terms], 1), low_rank)
+
+
+def _joined(parts: Sequence[LowRank], share: float) -> LowRank:
+    width = max(each.vectors.shape[3] for each in parts)
+    vectors = [torch.nn.functional.pad(each.vectors, (0, width - each.vectors.shape[3])) for each in parts]
+    floor = torch.cat([each.floor for each in parts], 1)
+    return LowRank(torch.cat([each.left for each in parts], 1) * share, torch.cat(vectors, 1), floor)
 
 
 def running_mean(old: Kronecker, count: int, new: Kronecker) -> Kronecker:
     """The mean of the factors, each for itself: constant memory, and an approximation on top.
 
-    Terms whose right factor has rank one cost next to nothing: they are kept one by one.
+    Terms of low rank cost next to nothing: they are kept one by one.
 
     Args:
         old: the mean of `count` curvatures.
@@ -149,8 +247,9 @@ def running_mean(old: Kronecker, count: int, new: Kronecker) -> Kronecker:
         The mean of `count + 1`.
     """
     share = 1 / (count + 1)
-    outer_left, vectors = old.outer_left, old.vectors
-    if outer_left is not None and vectors is not None and new.outer_left is not None and new.vectors is not None:
-        outer_left = torch.cat([outer_left * (1 - share), new.outer_left * share], 1)
-        vectors = torch.cat([vectors, new.vectors], 1)
-    return Kronecker(torch.lerp(old.left, new.left, share), torch.lerp(old.right, new.right, share), outer_left, vectors)
+    low_rank = {}
+    for name, each in new.low_rank.items():
+        before = old.low_rank[name]
+        kept = LowRank(before.left * (1 - share), before.vectors, before.floor)
+        low_rank[name] = _joined([kept, LowRank(each.left * share, each.vectors, each.floor)], 1.0)
+    return Kronecker(torch.lerp(old.left, new.left, share), torch.lerp(old.right, new.right, share), low_rank)

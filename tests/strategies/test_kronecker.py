@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from strategies.curvature.kronecker import Kronecker, mean, running_mean
+from strategies.curvature.kronecker import Kronecker, LowRank, from_state, mean, running_mean, truncated
 
 
 def symmetric(*shape: int, seed: int) -> torch.Tensor:
@@ -14,8 +14,9 @@ def symmetric(*shape: int, seed: int) -> torch.Tensor:
 
 
 def example(groups: int = 1, terms: int = 2, outer: int = 0, seed: int = 0) -> Kronecker:
-    ones = (symmetric(groups, outer, 3, seed=seed + 2), symmetric(groups, outer, 4, seed=seed + 3)[..., 0]) if outer else (None, None)
-    return Kronecker(symmetric(groups, terms, 3, seed=seed), symmetric(groups, terms, 4, seed=seed + 1), *ones)
+    columns = symmetric(groups, outer, 4, seed=seed + 3)[..., :2]
+    low_rank = {"some": LowRank(symmetric(groups, outer, 3, seed=seed + 2), columns, columns[..., 0, 0] ** 2)} if outer else {}
+    return Kronecker(symmetric(groups, terms, 3, seed=seed), symmetric(groups, terms, 4, seed=seed + 1), low_rank)
 
 
 @pytest.mark.parametrize("groups", [1, 2])
@@ -63,3 +64,40 @@ def test_accumulating_a_curvature_that_is_always_the_same_changes_nothing():
         listed = mean([part] * (count + 1), count + 1)
         assert torch.allclose(running.quadratic(delta), part.quadratic(delta), rtol=1e-12)
         assert torch.allclose(listed.quadratic(delta), part.quadratic(delta), rtol=1e-12)
+
+
+def decaying(groups: int, terms: int, size: int = 24) -> Kronecker:
+    """Right factors whose eigenvalues fall quickly, as those of images do."""
+    vectors = torch.linalg.qr(symmetric(groups, terms, size, seed=5))[0]
+    values = torch.logspace(0, -3, size).double() ** 2
+    return Kronecker(symmetric(groups, terms, 3, seed=4), vectors * values @ vectors.mT)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("tolerance", [0.3, 0.05])
+def test_truncated_factors_keep_their_trace_their_sign_and_the_error_asked_for(groups, tolerance):
+    whole = decaying(groups, 2)
+    short = truncated(whole, tolerance)
+    assert short.left.shape[1] == 0 and list(short.low_rank) == ["term 0", "term 1"]
+    for term, each in enumerate(short.low_rank.values()):
+        right, found = whole.right[:, term], each.right()[:, 0]
+        assert bool(((found - right).flatten(1).norm(dim=1) <= tolerance * right.flatten(1).norm(dim=1) + 1e-12).all())
+        assert torch.allclose(found.diagonal(dim1=1, dim2=2).sum(1), right.diagonal(dim1=1, dim2=2).sum(1), rtol=1e-10)
+        assert float(torch.linalg.eigvalsh(found).min()) >= -1e-12
+    delta = torch.randn(groups, 3, 24).double()
+    assert torch.allclose(short.quadratic(delta), whole.quadratic(delta), rtol=3 * tolerance)
+
+
+def test_a_factor_that_is_not_of_low_rank_is_left_as_it_is():
+    whole = example()
+    assert truncated(whole, 0.0) is whole
+    short = truncated(whole, 1e-6)
+    assert not short.low_rank and torch.equal(short.right, whole.right)
+
+
+def test_terms_of_different_rank_are_joined_and_saved():
+    parts = [truncated(decaying(1, 2), tolerance) for tolerance in (0.3, 0.05)]
+    joined = mean(parts, 2)
+    assert torch.allclose(joined.dense(), (parts[0].dense() + parts[1].dense()) / 2, rtol=1e-10)
+    again = from_state(joined.state_dict(), torch.device("cpu"))
+    assert torch.equal(again.dense(), joined.dense())

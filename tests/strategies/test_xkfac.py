@@ -7,7 +7,7 @@ import torch
 
 from scenarios.errors import UserError
 from tests.strategies.driver import equal, prepared
-from tests.strategies.test_kfac import BN, CONV, QUICK, after, perturb, setup_for
+from tests.strategies.test_kfac import BN, CONV, QUICK, after, perturb, setup_for, start
 
 
 def test_without_norms_it_is_kfac_bit_for_bit():
@@ -45,7 +45,7 @@ def test_the_square_of_the_mean_input_comes_near_to_measured_pairs_and_costs_one
         curvatures[pairs] = strategy.penalty.terms["backbone.1"][0]
     measured, mean = curvatures["measured"].dense(), curvatures["mean"].dense()
     assert float((measured - mean).norm() / measured.norm()) < 0.1
-    assert curvatures["mean"].left.shape[1] == 1 and curvatures["mean"].vectors is not None
+    assert curvatures["mean"].left.shape[1] == 1 and list(curvatures["mean"].low_rank) == ["squared mean"]
     assert float(torch.linalg.eigvalsh(mean).min()) > -1e-12
 
 
@@ -54,7 +54,20 @@ def test_the_square_of_the_mean_input_is_accumulated_both_ways():
         strategy = after(3, "xkfac", setup_for(), input_pairs="mean", accumulate=accumulate)
         perturb(strategy.network)
         assert float(strategy.penalty.value()) > 0
-        assert strategy.penalty.curvature("backbone.1").vectors.shape[1] == 3
+        assert strategy.penalty.curvature("backbone.1").low_rank["squared mean"].left.shape[1] == 3
+
+
+@pytest.mark.parametrize("accumulate", ["list", "running"])
+def test_a_small_tolerance_of_input_factors_hardly_changes_the_penalty(accumulate):
+    values = []
+    for tolerance in (0.0, 0.03):
+        strategy = after(2, "xkfac", setup_for(shape=(1, 9, 9)), accumulate=accumulate, input_tolerance=tolerance, factor_batches=2)
+        terms = strategy.penalty.curvature("backbone.1")
+        assert bool(terms.low_rank) == (tolerance > 0)
+        start(strategy, 2)
+        perturb(strategy.network)
+        values.append(float(strategy.penalty.value()))
+    assert values[1] == pytest.approx(values[0], rel=0.2) and values[1] != values[0]
 
 
 @pytest.mark.parametrize("tap", ["post_bn", "pre_bn"])
