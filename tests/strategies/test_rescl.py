@@ -8,12 +8,16 @@ from dataclasses import replace
 import pytest
 import torch
 
+from runs.plan import make_plan
+from runs.progress import Progress
+from runs.simulation import carry_out
 from scenarios.experience import Examples
 from strategies import branches
 from strategies.branches import combinations
 from strategies.distillation import distillation
 from strategies.networks.unit import units
 from strategies.phase import TrainConfig
+from tests.runs.test_resume import interrupted, same_bits
 from tests.strategies.driver import accuracy, equal, make_setup, prepared, run_experience, run_stream, tiny_scenario
 
 TRAIN = TrainConfig(epochs=2, batch_size=16, learning_rate=0.02)
@@ -341,3 +345,18 @@ def test_the_newest_experience_is_learned_and_the_old_ones_are_kept():
     setup = make_setup(scenario, train=TrainConfig(epochs=8, batch_size=16))
     strategy = run_stream(prepared("rescl", setup))
     assert min(accuracy(strategy, experience) for experience in scenario.experiences) > 0.85
+
+
+def test_interrupted_by_the_user_within_each_stage_it_goes_on_bit_for_bit(tmp_path):
+    asked = {
+        "scenario": {"name": "split-digits", "tasks": 2},
+        "strategy": {"name": "rescl"},
+        "train": {"epochs": 2, "batch_size": 256, "optimizer": "sgd", "learning_rate": 0.05},
+        "network": {"hidden": "16", "norm": "batch"},
+    }
+    carry_out(make_plan(asked, Progress()), tmp_path / "whole", resume=False, progress=Progress())
+    for steps in (7, 11, 15):
+        folder = tmp_path / str(steps)
+        interrupted(asked, folder, steps)
+        carry_out(make_plan(asked, Progress()), folder, resume=True, progress=Progress())
+        same_bits(tmp_path / "whole", folder)
