@@ -30,28 +30,17 @@ class LowRank:
     vectors: Tensor
     floor: Tensor
 
-    @cached_property
-    def _columns(self) -> Tensor:
-        """[G, D, J * R]: all vectors side by side."""
-        return self.vectors.transpose(1, 2).flatten(2).contiguous()
-
-    @cached_property
-    def _rest(self) -> Tensor:
-        """[G, O, O]: what the multiples of the identity come to."""
-        return (self.left * self.floor[..., None, None]).sum(1)
-
-    def product(self, delta_GOD: Tensor) -> Tensor:
-        """The terms times a change of the parameters.
+    def between(self, along_GON: Tensor) -> Tensor:
+        """Multiply what a change of the parameters has along the vectors by the left factors.
 
         Args:
-            delta_GOD: [G, O, D].
+            along_GON: [G, O, J * R].
 
         Returns:
-            [G, O, D].
+            [G, O, J * R].
         """
-        along_GOJR = torch.bmm(delta_GOD, self._columns).unflatten(2, (self.left.shape[1], -1))
-        back_GOJR = torch.matmul(self.left, along_GOJR.transpose(1, 2)).transpose(1, 2)
-        return torch.baddbmm(torch.bmm(self._rest, delta_GOD), back_GOJR.flatten(2), self._columns.mT)
+        along_GJOR = along_GON.unflatten(2, (self.left.shape[1], -1)).transpose(1, 2)
+        return torch.matmul(self.left, along_GJOR).transpose(1, 2).flatten(2)
 
     def right(self) -> Tensor:
         """The right factors, written out.
@@ -88,6 +77,16 @@ class Kronecker:
         """[G, O, K * O]: all left factors side by side."""
         return self.left.transpose(1, 2).flatten(2).contiguous()
 
+    @cached_property
+    def _columns(self) -> Tensor:
+        """[G, D, N]: all vectors of all terms of low rank side by side."""
+        return torch.cat([each.vectors.transpose(1, 2).flatten(2) for each in self.low_rank.values()], 2)
+
+    @cached_property
+    def _rest(self) -> Tensor:
+        """[G, O, O]: what the multiples of the identity come to."""
+        return torch.stack([(each.left * each.floor[..., None, None]).sum(1) for each in self.low_rank.values()]).sum(0)
+
     def product(self, delta_GOD: Tensor) -> Tensor:
         """H times a change of the parameters.
 
@@ -97,14 +96,18 @@ class Kronecker:
         Returns:
             [G, O, D].
         """
-        parts = [each.product(delta_GOD) for each in self.low_rank.values()]
+        product = None
         if self.left.shape[1]:
             inner_GKOD = torch.matmul(delta_GOD.unsqueeze(1), self.right)
-            parts.append(torch.bmm(self._wide, inner_GKOD.flatten(1, 2)))
-        total = parts[0]
-        for part in parts[1:]:
-            total += part
-        return total
+            product = torch.bmm(self._wide, inner_GKOD.flatten(1, 2))
+        if self.low_rank:
+            widths = [each.vectors.shape[1] * each.vectors.shape[3] for each in self.low_rank.values()]
+            along_GON = torch.bmm(delta_GOD, self._columns).split(widths, 2)
+            back_GON = torch.cat([each.between(along) for each, along in zip(self.low_rank.values(), along_GON)], 2)
+            rest = torch.bmm(self._rest, delta_GOD) if product is None else torch.baddbmm(product, self._rest, delta_GOD)
+            product = torch.baddbmm(rest, back_GON, self._columns.mT)
+        assert product is not None
+        return product
 
     def quadratic(self, delta_GOD: Tensor) -> Tensor:
         """vec(D)^T H vec(D).
