@@ -1,6 +1,7 @@
 """MNIST and its successors, all in the IDX format: a magic number, the sizes (big-endian), the bytes.
 
-MNIST: LeCun et al. 1998. Fashion-MNIST: Xiao, Rasul and Vollgraf 2017. KMNIST: Clanuwat et al. 2018. EMNIST: Cohen et al. 2017. EMNIST's files hold the images mirrored at the diagonal; here they stand upright.
+MNIST: LeCun et al. 1998. Fashion-MNIST: Xiao, Rasul and Vollgraf 2017. KMNIST: Clanuwat et al. 2018. EMNIST: Cohen et al. 2017.
+EMNIST's files hold the images mirrored at the diagonal; here they stand upright.
 """
 
 from __future__ import annotations
