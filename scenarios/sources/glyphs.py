@@ -117,7 +117,7 @@ def _script(character: str) -> str:
 
 
 def _distinct(faces: Sequence[Face]) -> dict[str, list[Face]]:
-    """The classes, in the order of their code points, each with the faces that draw it."""
+    # The classes, in the order of their code points, each with the faces that draw it.
     classes: dict[str, list[Face]] = {}
     seen = set()
     for character in sorted(set().union(*(face.characters for face in faces))):
@@ -136,7 +136,6 @@ def _distinct(faces: Sequence[Face]) -> dict[str, list[Face]]:
 
 
 def _draw(character: str, faces: Sequence[Face]) -> list[np.ndarray]:
-    """The images of one class, uint8 [28, 28] each."""
     generator = np.random.default_rng((1623, ord(character)))
     glyphs = [glyph for glyph in (face.glyph(character) for face in faces) if 0 not in glyph.size]
     order = generator.permutation(len(glyphs))
@@ -144,7 +143,7 @@ def _draw(character: str, faces: Sequence[Face]) -> list[np.ndarray]:
 
 
 def _jittered(glyph: Image.Image, generator: np.random.Generator) -> np.ndarray:
-    """A glyph, centred, under a small random affine map."""
+    # The glyph, centred, under a small random affine map.
     whole = SIZE * OVERSAMPLING
     angle = math.radians(generator.uniform(-12, 12))
     slant = generator.uniform(-0.15, 0.15)

@@ -29,7 +29,9 @@ class Omniglot(Published):
 
     name = "omniglot"
     layouts = [
-        [f"{folder}/{half}{suffix}" for half in HALVES] for suffix in (".zip", "") for folder in ("omniglot-py", "omniglot", "omniglot/python")
+        [f"{folder}/{half}{suffix}" for half in HALVES]
+        for suffix in (".zip", "")
+        for folder in ("omniglot-py", "omniglot", "omniglot/python")
     ]
     remotes = [
         Remote(f"omniglot-py/{half}.zip", md5, (f"{PUBLISHED}{half}.zip",))
@@ -60,7 +62,7 @@ class Omniglot(Published):
 
 
 def _drawings(source: Path) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Character, file name and pixels of each drawing in an archive or a folder."""
+    # Character, file name and pixels of each drawing in an archive or a folder.
     if source.is_dir():
         for path in source.glob("*/*/*.png"):
             yield f"{path.parent.parent.name}/{path.parent.name}", path.name, _drawing(path.read_bytes())
