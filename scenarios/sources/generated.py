@@ -1,7 +1,7 @@
 """Colour images made from a seed: what to run a protocol on where no data set is at hand.
 
-A class is a shape filled with a texture in two hues of its own. Where the object lies, how large it is, how it is turned, the exact hues, the
-background, other objects lying about, the light and the sensor's noise differ from image to image. No factor tells all classes apart,
+A class is a shape filled with a texture in two hues of its own. Where the object lies, how large it is, how it is turned, the exact hues,
+the background, other objects lying about, the light and the sensor's noise differ from image to image. No factor tells all classes apart,
 and different pairs of classes need different ones, so that what is learned for one pair is of little use for the next, and is written over.
 The 100 classes are all pairs of ten shapes and ten textures; the 20 groups are a shape with one of two families of textures.
 """
@@ -28,7 +28,7 @@ TEXTURE_NAMES = ("striped", "barred", "ringed", "wavy", "rayed", "plain", "check
 HUES = 6
 # Texture and hue of the class of each shape, of the ten classes.
 TEN_TEXTURES = (2, 7, 5, 0, 1, 6, 8, 3, 9, 4)
-TEN_HUES = (3, 3, 0, 5, 1, 1, 4, 2, 2, 0)
+TEN_HUES = (3, 3, 0, 5, 1, 4, 4, 2, 2, 0)
 
 
 class Generated(Source):

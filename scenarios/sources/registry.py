@@ -24,7 +24,7 @@ sources = Registry(
         Row("svhn", "SVHN: house numbers, 32x32 colour", "scenarios.sources.svhn:Svhn"),
         Row("cifar10", "CIFAR-10, 32x32 colour", "scenarios.sources.cifar:Cifar10"),
         Row("cifar100", "CIFAR-100, 32x32 colour, 20 superclasses", "scenarios.sources.cifar:Cifar100"),
-        Row("tiny-imagenet", "Tiny-ImageNet: 200 classes, 64x64 colour", "scenarios.sources.folders:TinyImageNet"),
+        Row("tiny-imagenet", "Tiny-ImageNet: 200 classes, 64x64 colour", "scenarios.sources.tiny_imagenet:TinyImageNet"),
         Row("omniglot", "Omniglot: 1,623 handwritten characters of 50 alphabets", "scenarios.sources.omniglot:Omniglot"),
         Row(
             "mini-imagenet",
