@@ -15,6 +15,8 @@ from scenarios.sources.base import Place, Source
 from scenarios.sources.decoded import Decoded, Part
 from scenarios.sources.registry import sources
 
+OWN = ("npz", "folder")
+
 
 def load_set(
     name: str, root: Path | None, download: bool, report: Callable[[str], None] | None, path: str | None
@@ -22,7 +24,7 @@ def load_set(
     """Load a data set; see `scenarios.sources.load`.
 
     Args:
-        name: the set's name.
+        name: the set's name; `npz:PATH` and `folder:PATH` name a set of the user's own and where it lies.
         root: the folder of all data sets, None for the default.
         download: whether absent files may be fetched.
         report: is told, in lines of text, what takes time.
@@ -31,23 +33,26 @@ def load_set(
     Returns:
         The training and the test part.
     """
+    if path is None and name.partition(":")[0] in OWN:
+        name, _, path = name.partition(":")
     kind, options = sources.load(name)
     source: Source = kind(**options)
     place = Place(
         root=Path(root if root is not None else os.environ.get("PALIMPSEST_DATA", "data")).expanduser(),
-        path=None if path is None else Path(path).expanduser(),
+        path=Path(path).expanduser() if path else None,
         download=download,
         report=report or (lambda line: None),
     )
     files = source.locate(place)
     stamp = _stamp(source.version, files)
-    key = hashlib.sha256("\n".join(str(file.resolve()) for file in files).encode()).hexdigest()[:12]
+    key = hashlib.sha256("".join(str(file.resolve()) for file in files[:1]).encode()).hexdigest()[:12]
     cache = Cache(cache_folder())
     decoded = cache.read(f"{name}-{key}", stamp)
     if decoded is None:
         place.report(f"decoding {name}")
         decoded = cache.write(f"{name}-{key}", stamp, source.decode(files, place))
-    return _image_set(name, source.origin, decoded, decoded.train), _image_set(name, source.origin, decoded, decoded.test)
+    shown = place.path.resolve().stem if place.path is not None and name in OWN else name
+    return _image_set(shown, source.origin, decoded, decoded.train), _image_set(shown, source.origin, decoded, decoded.test)
 
 
 def _stamp(version: str, files: Iterable[Path]) -> str:

@@ -37,7 +37,7 @@ class Npz(Source):
         """
         path = place.path or place.root
         if not path.is_file():
-            raise UserError(f"the data set npz needs your file, and {path} is none: give --data-root FILE.npz; {ADVICE}")
+            raise UserError(f"the data set npz needs your file, and {path} is none: say --data npz:FILE; {ADVICE}")
         return [path]
 
     def decode(self, files: Sequence[Path], place: Place) -> Decoded:

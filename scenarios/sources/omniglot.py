@@ -69,9 +69,9 @@ def _drawings(source: Path) -> Iterator[tuple[str, str, np.ndarray]]:
         return
     with zipfile.ZipFile(source) as archive:
         for member in archive.namelist():
-            path = PurePosixPath(member)
-            if path.suffix == ".png" and len(path.parts) == 4:
-                yield f"{path.parts[1]}/{path.parts[2]}", path.name, _drawing(archive.read(member))
+            parts = PurePosixPath(member).parts
+            if member.endswith(".png") and len(parts) == 4:
+                yield f"{parts[1]}/{parts[2]}", parts[3], _drawing(archive.read(member))
 
 
 def _drawing(png: bytes) -> np.ndarray:

@@ -46,9 +46,9 @@ sources = Registry(
         ),
         Row(
             "folder",
-            "any folder of images of your own: ROOT/train/CLASS/*.png and ROOT/test/CLASS/*.png",
+            "images of your own, --data folder:PATH, with PATH/train/CLASS/*.png and PATH/test/CLASS/*.png or PATH/CLASS/*.png",
             "scenarios.sources.folders:ImageFolder",
         ),
-        Row("npz", "any .npz of your own with arrays x and y (or x_train, y_train, x_test, y_test)", "scenarios.sources.npz:Npz"),
+        Row("npz", "arrays of your own, --data npz:FILE, with x and y (or x_train, y_train, x_test, y_test)", "scenarios.sources.npz:Npz"),
     ],
 )
