@@ -15,15 +15,18 @@ from runs.groups import Group
 from runs.plots import style
 from runs.plots.comparison import compare
 from runs.plots.curves import forgetting_curves
+from runs.plots.episodes import adaptation, inside
 from runs.plots.matrix import accuracy_matrix
 from runs.records import Run
 from scenarios.errors import UserError
 
-__all__ = ["PLOTS", "accuracy_matrix", "compare", "draw", "draw_comparison", "forgetting_curves"]
+__all__ = ["PLOTS", "accuracy_matrix", "adaptation", "compare", "draw", "draw_comparison", "forgetting_curves", "inside"]
 
 PLOTS: dict[str, Callable[[Run], Figure | None]] = {
     "forgetting_curves": forgetting_curves,
     "accuracy_matrix": accuracy_matrix,
+    "adaptation": adaptation,
+    "inside_episodes": inside,
 }
 """File name to drawing."""
 

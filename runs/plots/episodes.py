@@ -1,0 +1,99 @@
+"""Figures of few-shot runs: accuracy against adaptation steps, and what a method did inside episodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from runs.plots import style
+from runs.plots.curves import caption
+from runs.records import Run
+
+INSIDE = {
+    "attenuation": ("L2F's attenuation of each parameter tensor", "parameter tensor", "attenuation"),
+    "log_gamma": ("CxGrad's scale of each convolution", "convolution", "log gamma"),
+    "context_norm": ("Norm of CxGrad's context", "adaptation steps", "|c|"),
+    "pseudo_label_accuracy": ("Accuracy of the pseudo-labels", "adaptation steps", "accuracy"),
+}
+"""Diagnostic [episodes, positions] to its title and axes."""
+
+
+def adaptation(run: Run) -> Figure | None:
+    """Draw few-shot accuracy against adaptation steps, with its 95 % interval over episodes.
+
+    Args:
+        run: a finished run.
+
+    Returns:
+        The figure, or None where the learner does not adapt in steps.
+    """
+    result = run.summary.get("few_shot_accuracy", {})
+    if "per_step" not in result:
+        return None
+    title = f"Accuracy while adapting, {result['ways']}-way {result['shots']}-shot"
+    whole, body = style.figure(6.0, 3.6, title, f"{caption(run)} · {result['episodes']} test episodes, band: 95 % interval")
+    axes = body.subplots()
+    series = [(run.summary["scenario"], result)]
+    if "per_step" in run.summary.get("cross_domain", {}):
+        series.append((run.summary["cross_domain"]["scenario"], run.summary["cross_domain"]))
+    for (name, values), colour in zip(series, style.OKABE_ITO):
+        _band(axes, 100 * numpy.array(values["per_step"]), 100 * numpy.array(values["per_step_ci95"]), colour, name)
+    axes.axhline(100 / result["ways"], color=style.GREY, linewidth=0.9, linestyle=":", label="chance")
+    axes.set_xlabel("adaptation steps", fontsize=9.5, color=style.INK)
+    axes.set_ylabel("accuracy on the queries, %", fontsize=9.5, color=style.INK)
+    axes.set_xticks(range(len(result["per_step"])))
+    _clean(axes)
+    axes.legend(frameon=False, fontsize=8.5, loc="lower right")
+    return whole
+
+
+def inside(run: Run) -> Figure | None:
+    """Draw what a method did inside test episodes: mean and spread over episodes, by tensor or by step.
+
+    Args:
+        run: a finished run.
+
+    Returns:
+        The figure, or None where the method shows nothing.
+    """
+    import torch
+
+    path = run.directory / "artefacts.pt"
+    if not path.exists() or "few_shot_accuracy" not in run.summary:
+        return None
+    found: dict[str, Any] = torch.load(path, weights_only=True)
+    shown = [(name, found[f"episodes/{name}"].numpy()) for name in INSIDE if f"episodes/{name}" in found]
+    if not shown:
+        return None
+    words = f"{caption(run)} · mean, and 10th to 90th percentile over episodes"
+    whole, body = style.figure(5.4 * len(shown), 3.6, "Inside the episodes", words)
+    for axes, (name, values), colour in zip(numpy.atleast_1d(body.subplots(1, len(shown))), shown, style.OKABE_ITO):
+        title, x, y = INSIDE[name]
+        flat = values.reshape(len(values), -1) if values.ndim < 3 else values.reshape(-1, values.shape[-1])
+        low, high = numpy.percentile(flat, [10, 90], axis=0)
+        places = numpy.arange(flat.shape[1])
+        axes.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0)
+        axes.plot(places, flat.mean(0), color=colour, marker="o", markersize=4.5, linewidth=1.6)
+        axes.set_title(title, fontsize=9.5, color=style.INK, loc="left")
+        axes.set_xlabel(x, fontsize=9.5, color=style.INK)
+        axes.set_ylabel(y, fontsize=9.5, color=style.INK)
+        axes.set_xticks(places)
+        _clean(axes)
+    return whole
+
+
+def _band(axes: Axes, mean: numpy.ndarray, half: numpy.ndarray, colour: Any, label: str) -> None:
+    places = numpy.arange(len(mean))
+    axes.fill_between(places, mean - half, mean + half, color=colour, alpha=0.18, linewidth=0)
+    axes.plot(places, mean, color=colour, marker="o", markersize=4.5, linewidth=1.6, label=f"{label} {mean[-1]:.1f} %")
+
+
+def _clean(axes: Axes) -> None:
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.grid(axis="y", color=style.PALE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=8.5)
