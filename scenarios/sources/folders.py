@@ -97,7 +97,8 @@ class ImageFolder(Source):
         folder = place.path or place.root
         classes = _classes(folder / "train") or _classes(folder)
         if len(classes) < 2:
-            raise UserError(f"{folder} has no images of two classes: say --data folder:PATH, with PATH/train/CLASS/*.png and PATH/test/CLASS/*.png")
+            wanted = "say --data folder:PATH, with PATH/train/CLASS/*.png and PATH/test/CLASS/*.png"
+            raise UserError(f"{folder} has no images of two classes: {wanted}")
         return [folder, *_images(classes), *_images(_classes(folder / "test") if (folder / "train").is_dir() else {})]
 
     def decode(self, files: Sequence[Path], place: Place) -> Decoded:
