@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO, ClassVar
 from urllib.response import addinfourl
@@ -137,7 +138,7 @@ def fetch(remote: Remote, file: Path, report: Callable[[str], None]) -> str:
                 os.replace(temporary, file)
                 return ""
             failure = f"{url} does not have the published checksum"
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPException) as error:
             reason = getattr(error, "reason", None) or error
             failure = f"{url}: {str(reason).splitlines()[0] if str(reason) else type(error).__name__}"
         finally:

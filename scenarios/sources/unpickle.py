@@ -43,6 +43,21 @@ class _Array:
         self.array = np.frombuffer(data, dtype.numpy()).reshape(shape, order="F" if fortran else "C")
 
 
+class _Callable:
+    """All that a pickle can name: it may be called, and that leaves no trace."""
+
+    __slots__ = ("function",)
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        self.function = function
+
+    def __call__(self, *arguments: object) -> object:
+        return self.function(*arguments)
+
+    def __setstate__(self, state: object) -> None:
+        raise pickle.UnpicklingError("it tries to change a function")
+
+
 def _array(*_: object) -> _Array:
     return _Array()
 
@@ -59,12 +74,12 @@ def _latin(text: str, encoding: str = "latin1") -> bytes:
     return text.encode("latin-1")
 
 
-_ADMITTED: dict[tuple[str, str], Callable[..., object]] = {
-    ("multiarray", "_reconstruct"): _array,
-    ("numeric", "_frombuffer"): _from_buffer,
-    ("numpy", "ndarray"): _Array,
-    ("numpy", "dtype"): _DType,
-    ("_codecs", "encode"): _latin,
+_ADMITTED = {
+    ("multiarray", "_reconstruct"): _Callable(_array),
+    ("numeric", "_frombuffer"): _Callable(_from_buffer),
+    ("numpy", "ndarray"): _Callable(_array),
+    ("numpy", "dtype"): _Callable(_DType),
+    ("_codecs", "encode"): _Callable(_latin),
 }
 
 
