@@ -143,3 +143,15 @@ def test_a_run_resumed_inside_an_experience_ends_with_the_same_bits(name, stop):
 
 def test_the_report_says_what_the_strength_multiplies(name):
     assert "strength" in small(name).report()["penalty"]
+
+
+def test_it_keeps_three_numbers_for_each_parameter_and_alasso_a_byte_more(name):
+    strategy = small(name)
+    learn(strategy, strategy.setup.scenario.experiences[0])
+
+    def size(state):
+        if isinstance(state, dict):
+            return sum(map(size, state.values()))
+        return state.numel() * state.element_size() if isinstance(state, torch.Tensor) and state.dim() else 0
+
+    assert size(strategy.penalty.state_dict()) == len(strategy.penalty.flat) * (3 * 8 + (name == "alasso"))
