@@ -70,14 +70,26 @@ def describe(config: type) -> list[tuple[str, str, Any, str]]:
     texts: dict[str, str] = {}
     for kind in reversed(config.__mro__):
         texts |= _attribute_texts(kind.__doc__ or "")
+    hints = typing.get_type_hints(config)
     rows = []
     for field in dataclasses.fields(config):
         if field.default is not dataclasses.MISSING:
             default = field.default
         else:
             default = field.default_factory() if field.default_factory is not dataclasses.MISSING else None
-        rows.append((field.name, str(field.type), default, texts.get(field.name, "")))
+        rows.append((field.name, _in_words(hints[field.name]), default, texts.get(field.name, "")))
     return rows
+
+
+def _in_words(kind: Any) -> str:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_in_words(argument) for argument in arguments)
+    if origin is Literal:
+        return "|".join(map(str, arguments))
+    if origin is tuple:
+        return f"{_in_words(arguments[0])},..."
+    return {int: "whole number", float: "number", bool: "true|false", str: "text", type(None): "none"}.get(kind, str(kind))
 
 
 def _attribute_texts(docstring: str) -> dict[str, str]:

@@ -83,5 +83,7 @@ def test_a_wrong_option_is_named_with_what_to_do_instead(values: dict, message: 
 
 def test_options_are_described_by_their_docstring() -> None:
     rows = {name: (kind, default, text) for name, kind, default, text in describe(Example)}
-    assert rows["count"] == ("int", 3, "how many; at least one.")
+    assert rows["count"] == ("whole number", 3, "how many; at least one.")
+    assert rows["order"][0] == "natural or whole number,..."
+    assert rows["cap"][0] == "whole number or none"
     assert rows["widths"][1:] == ((4, 4), "of layers.")
