@@ -28,7 +28,9 @@ def idx_bytes(array: np.ndarray) -> bytes:
     return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
 
 
-def write_idx(folder: Path, packed: bool = True, names: Sequence[str] = IDX_FILES, first: int = 0, classes: int = 10) -> tuple[Arrays, Arrays]:
+def write_idx(
+    folder: Path, packed: bool = True, names: Sequence[str] = IDX_FILES, first: int = 0, classes: int = 10
+) -> tuple[Arrays, Arrays]:
     folder.mkdir(parents=True, exist_ok=True)
     train, test = random_images(40, (28, 28), classes), random_images(30, (28, 28), classes, seed=1)
     for name, array in zip(names, (train[0], train[1] + first, test[0], test[1] + first)):
