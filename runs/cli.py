@@ -124,11 +124,14 @@ def resume_(
 
 
 @app.command()
-def evaluate(run: Annotated[Path, typer.Argument(help="A run's directory.")]) -> None:
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run's directory.")],
+    test_scenario: Annotated[str | None, typer.Option(help="Test few-shot learning on another scenario's classes as well.")] = None,
+) -> None:
     """Test a trained run again on its stream."""
     from runs import session
 
-    session.evaluate(run)
+    session.evaluate(run, test_scenario)
 
 
 @app.command()

@@ -105,7 +105,7 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
     strategy = strategy_class(strategy_config)
     strategy.prepare(Setup(scenario, train, new_network, randomness, device))
     resolved = {
-        "scenario": {"name": scenario_name, **config.as_dict(scenario_config), "setting": scenario.setting},
+        "scenario": {"name": scenario_name, **config.as_dict(scenario_config)},
         "strategy": {"name": strategy_name, **config.as_dict(strategy_config)},
         "network": {"name": network_name, **config.as_dict(network_config)},
         "train": config.as_dict(train),

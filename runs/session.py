@@ -130,21 +130,28 @@ def resume(folder: Path, *, quiet: bool) -> None:
         show(result, console)
 
 
-def evaluate(folder: Path) -> None:
+def evaluate(folder: Path, test_scenario: str | None) -> None:
     """Test a trained run again and show its accuracies.
 
     Args:
         folder: the run's directory.
+        test_scenario: another few-shot scenario to test on as well.
     """
-    from runs import load, tables
-    from runs.evaluate import evaluate as test
+    from runs import tables
+    from runs.run import cross_domain
+    from runs.simulation import take_up
 
-    run = load(folder)
+    run = take_up(folder, test_scenario)
     learned = len(run.matrix)
-    row = test(run.strategy, run.scenario, learned, batch_size=1000, precision=run.summary["precision"]).row
+    again = run.test(learned)
+    result = run.result(folder)
     console = _console(False)
-    title = f"{run.summary['strategy']} on {run.summary['scenario']} after {learned} of {len(run.scenario)} experiences"
-    console.print(tables.render_matrix(run.names, run.initial.tolist(), [*run.matrix[:-1].tolist(), row], title))
+    if result.summary["setting"] == "episodic":
+        further = {"cross_domain": cross_domain(run.plan)} if test_scenario else {}
+        show_few_shot({**result.summary, **again.summary, **further}, console)
+        return
+    title = f"{result.summary['strategy']} on {result.summary['scenario']} after {learned} of {len(result.names)} experiences"
+    console.print(tables.render_matrix(result.names, run.initial, [*run.matrix[:-1], again.row], title))
 
 
 def compare(folders: Sequence[Path], out: Path, *, mixed: bool) -> None:

@@ -104,8 +104,20 @@ def load(directory: Path | str) -> RunResult:
     Returns:
         The result, with the trained strategy ready to predict.
     """
-    directory = Path(directory)
-    prepared = make_plan(config.from_file(directory / "config.yaml"), Progress())
-    run = Run(prepared, None, Progress())
+    return take_up(Path(directory)).result(Path(directory))
+
+
+def take_up(directory: Path, test_scenario: str | None = None) -> Run:
+    """Restore a run from its directory, without going on with it.
+
+    Args:
+        directory: the run's directory.
+        test_scenario: another few-shot scenario to test on.
+
+    Returns:
+        The run; nothing that it does is written.
+    """
+    request = config.merge(config.from_file(directory / "config.yaml"), {"test_scenario": test_scenario})
+    run = Run(make_plan(request, Progress()), None, Progress())
     run.restore(load_checkpoint(directory / "checkpoint.pt"))
-    return run.result(directory)
+    return run

@@ -23,7 +23,7 @@ OPTIONS = {
     "plot": "--help",
     "compare": "--help --mixed --out",
     "resume": "--help --quiet",
-    "evaluate": "--help",
+    "evaluate": "--help --test-scenario",
     "recipe": "--data-root --help --out --scale",
 }
 
@@ -214,6 +214,24 @@ def test_list_shows_a_components_options_with_their_defaults() -> None:
     assert "strategy.l1" in out and "Residual Continual Learning" in out
     for kind in ("scenarios", "strategies", "networks", "metrics", "data"):
         assert simulate("list", kind)[0] == 0
+
+
+def test_a_few_shot_run_is_tested_on_its_own_and_on_other_classes(tmp_path: Path) -> None:
+    spec = ["--set", "scenario.queries=2", "--set", "scenario.test_episodes=10", "--set", "train.iterations=2"]
+    arguments = ["--scenario", "digits", "--strategy", "protonet", "--network", "mlp", "--set", "network.hidden=8", *spec]
+    code, out, error = simulate(*arguments, "--out", "run", "--test-scenario", "digits", folder=tmp_path)
+    assert code == 0, error
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert {"mean", "ci95", "episodes", "ways", "shots"} <= set(summary["few_shot_accuracy"])
+    assert summary["cross_domain"]["mean"] == summary["few_shot_accuracy"]["mean"]
+    assert summary["bn_mode"] and "5-way 1-shot accuracy" in out
+    code, out, _ = simulate("evaluate", "run", "--test-scenario", "digits", folder=tmp_path)
+    assert code == 0
+    assert out.count(f"{100 * summary['few_shot_accuracy']['mean']:.2f}") == 2
+    code, _, error = simulate(*QUICK, "--test-scenario", "digits", folder=tmp_path)
+    assert code == 2 and "--test-scenario digits needs few-shot scenarios on both sides" in error
+    code, _, error = simulate("--scenario", "digits", "--strategy", "naive", folder=tmp_path)
+    assert code == 2 and "'naive' does not work in setting 'episodic'" in error
 
 
 MINE = '''
