@@ -27,7 +27,6 @@ class Request:
         name: what the user typed.
         parts: what stands in the place of the registry name's placeholders, for instance `{"set": "cifar10"}`.
         seed: of the run; class orders, permutations and validation splits are drawn from it.
-        setting: overrides the scenario's own.
         data: replaces the data set and keeps the protocol.
         data_root: where data sets lie.
         report: is told what a download is doing.
@@ -36,7 +35,6 @@ class Request:
     name: str
     parts: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
-    setting: Setting | None = None
     data: str | None = None
     data_root: Path | None = None
     report: Callable[[str], None] | None = None
@@ -145,7 +143,7 @@ def build_stream(
 
     Args:
         config: options that all streams share.
-        request: name, seed, setting.
+        request: name and seed.
         train: all training images.
         test: all test images.
         cuts: the experiences, in order.
@@ -159,7 +157,7 @@ def build_stream(
     Raises:
         UserError: setting `domain` and experiences of different numbers of classes.
     """
-    setting = request.setting or config.setting
+    setting = config.setting
     widths = {len(cut.classes) for cut in cuts}
     if setting == "domain" and len(widths) > 1:
         raise UserError(f"setting 'domain' needs equally many classes in every experience, not {sorted(widths)}; choose task or class")

@@ -7,6 +7,7 @@ are not computed: their parameters have no gradient (None), and neither momentum
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +44,8 @@ class Head(nn.Module):
             wanted = range(0, self.width)
         else:
             wanted = in_play
-        chosen = [block for block, outputs in zip(self.blocks, self.ranges) if outputs.start < wanted.stop and wanted.start < outputs.stop]
+        pairs = zip(self.blocks, self.ranges)
+        chosen: list[Any] = [block for block, outputs in pairs if outputs.start < wanted.stop and wanted.start < outputs.stop]
         logits = self._blocks(features, chosen)
         if isinstance(in_play, Tensor):
             return logits.masked_fill(~in_play, OUT_OF_PLAY)
