@@ -2,10 +2,18 @@
 
     python -m tests.benchmarks.penalty_step [--hidden 400,400] [--batch 128] [--optimizer adam] [--threads 1] [--rounds 40]
 
-Claim: si and alasso at most 1.25 times naive, ewc and online-ewc at most 1.3 times. A step is: make the batch, forward, backward, penalty,
-optimiser, and what the penalty looks at afterwards. The strategies take turns, 10 steps each a round; medians and best of the rounds, of
-processor time where there is one thread, so that a busy machine counts less. The last column is the memory that the penalty's state takes,
-in bytes for each parameter.
+A step is: make the batch, forward, backward, penalty, optimiser, and what the penalty looks at afterwards. The strategies take turns, 10
+steps each a round; medians and best of the rounds, of processor time where there is one thread, so that a busy machine counts less. The
+last column is the memory that the penalty's state takes, in bytes for each parameter.
+
+Measured (times naive, median of 15 and 20 rounds; one core of a busy 2-core Xeon at 2.5 GHz; torch 2.15, whose Adam is fused):
+
+    MLP         batch   naive      si    alasso   ewc    online-ewc   mas
+    256,256     256     7.11 ms    1.23  1.33     1.19   1.18         1.14
+    400,400     128     8.18 ms    1.30  1.45     1.20   1.16         1.16
+
+What a penalty adds is memory traffic for each parameter, whatever the batch: about 14 reads and writes for si, 21 for alasso, 7 for the
+others. So the ratio falls as the batch grows, and rises where others fill the caches.
 """
 
 from __future__ import annotations
