@@ -234,18 +234,6 @@ class Maml(MetaStrategy):
             kept["pseudo_label_accuracy"] = right / (batch.query_y >= 0).sum(1, keepdim=True)
         return kept
 
-    def engine(self, batch: EpisodeBatch, training: bool = True) -> str:
-        """Which engine carries out the inner loop.
-
-        Args:
-            batch: the episodes.
-            training: in training or in evaluation.
-
-        Returns:
-            Its name.
-        """
-        return engines.choose(self.inner(training), self.config.engine, batch.support_x.shape[1], batch.support_x.device)
-
     def report(self) -> dict[str, Any]:
         """The protocol that every table needs.
 
@@ -276,7 +264,8 @@ class Maml(MetaStrategy):
         return {**dict.fromkeys(range(1, last), early), last: 1 - (last - 1) * early}
 
     def _chunks(self, inner: InnerLoop, batch: EpisodeBatch) -> Iterator[tuple[str, EpisodeBatch, Params]]:
-        name = engines.choose(inner, self.config.engine, batch.support_x.shape[1], batch.support_x.device)
+        images = batch.support_x.shape[1], batch.query_x.shape[1]
+        name = engines.choose(inner, self.config.engine, *images, batch.support_x.device)
         self._engine = name
         tasks = tasks_of(batch, self.network.head.width)
         size = engines.tasks_at_once(inner, name, tasks, self.config.memory_gb)

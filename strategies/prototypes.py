@@ -70,6 +70,7 @@ class EmbeddingLearner(MetaStrategy):
             support_rows=rows(batch.support_mask, batch.support_x),
             query_rows=rows(batch.query_mask, batch.query_x),
             groups=groups,
+            native=True,
             running=self.net.running() if mode == "running" and not training else None,
         )
 

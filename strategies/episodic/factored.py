@@ -124,7 +124,7 @@ class _Factored:
         flat = {name: value.flatten(0, 1) for name, value in tasks.items()}
         if not inner.head_only:
             flat["support_x"], flat["query_x"] = flat["support_x"].flatten(1), flat["query_x"].flatten(1)
-        self.passes: Passes = inner.passes(flat, self.groups)
+        self.passes: Passes = inner.passes(flat, self.groups, native=True)
         self.targets, self.present = tasks["targets"], tasks.get("present")
         self._seen: list[tuple[_Linear, Tensor, Tensor]] = []
         self._fixed = (self.passes.support(self._body), self.passes.query(self._body)) if inner.head_only else None

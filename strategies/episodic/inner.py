@@ -256,12 +256,13 @@ class InnerLoop:
         """Whether only the head adapts."""
         return set(self.adapted) <= {self.net.head.weight, self.net.head.bias}
 
-    def passes(self, task: Task, groups: int = 1) -> Passes:
+    def passes(self, task: Task, groups: int = 1, native: bool = False) -> Passes:
         """The passes of an episode, or of a meta-batch with its rows one after another.
 
         Args:
             task: the episodes.
             groups: how many.
+            native: use PyTorch's own batch norm where it serves; never inside vmap.
 
         Returns:
             The passes.
@@ -274,20 +275,22 @@ class InnerLoop:
             support_rows=task["support_rows"].view(groups, -1) if "support_rows" in task else None,
             query_rows=task["query_rows"].view(groups, -1) if "query_rows" in task else None,
             groups=groups,
+            native=native,
             running=self.running,
         )
 
-    def run(self, task: Task, gradient: Gradient) -> Params:
+    def run(self, task: Task, gradient: Gradient, native: bool = False) -> Params:
         """Adapt to one episode and answer its queries.
 
         Args:
             task: the episode.
             gradient: differentiates.
+            native: use PyTorch's own batch norm where it serves; never inside vmap.
 
         Returns:
             `logits` [answers, Q, N]; in mode `running`, `mean.i` and `var.i` [1, C] of each norm; diagnostics, those of each step stacked.
         """
-        passes = self.passes(task)
+        passes = self.passes(task, native=native)
         view = View(self.net, self.theta, passes, task, self.head_only)
         params, found = self.initialise({name: self.theta[name] for name in self.adapted}, view, gradient)
         answers = [view.query_logits(params)] if 0 in self.answers else []

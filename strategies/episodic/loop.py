@@ -30,5 +30,5 @@ def run(inner: InnerLoop, tasks: Task) -> Params:
             grads = torch.autograd.grad(objective(at), list(at.values()), create_graph=not first_order)
         return dict(zip(params, grads))
 
-    outcomes = [inner.run({name: value[e] for name, value in tasks.items()}, gradient) for e in range(len(tasks["targets"]))]
+    outcomes = [inner.run({name: value[e] for name, value in tasks.items()}, gradient, native=True) for e in range(len(tasks["targets"]))]
     return {name: torch.stack([outcome[name] for outcome in outcomes]) for name in outcomes[0]}

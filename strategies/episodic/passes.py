@@ -36,6 +36,7 @@ class Passes:
         query_rows: float [groups, Q], likewise.
         groups: tasks in the rows.
         running: the moving averages, where passes are normalised by them.
+        native: use PyTorch's own batch norm where it serves; never inside vmap.
         recorded: statistics of the last pass of queries, alone or with the support set, by its own batch.
     """
 
@@ -47,6 +48,7 @@ class Passes:
     query_rows: Tensor | None = None
     groups: int = 1
     running: Statistics | None = None
+    native: bool = False
     recorded: Statistics = field(default_factory=list)
 
     def support(self, forward: Forward) -> Tensor:
@@ -60,7 +62,7 @@ class Passes:
         """
         if self.running is not None:
             return forward(self.support_x, ByGiven(self.eps, self.running))
-        return forward(self.support_x, ByBatch(self.eps, self.groups, self.support_rows))
+        return forward(self.support_x, ByBatch(self.eps, self.groups, self.support_rows, self.native))
 
     def query(self, forward: Forward) -> Tensor:
         """Pass the queries through.
@@ -79,7 +81,7 @@ class Passes:
             return forward(self.query_x, ByGiven(self.eps, support.recorded))
         if self.mode == "per-example":
             return self._query_one_by_one(forward)
-        normalise = ByBatch(self.eps, self.groups, self.query_rows)
+        normalise = ByBatch(self.eps, self.groups, self.query_rows, self.native and self.mode != "running")
         out = forward(self.query_x, normalise)
         self.recorded[:] = normalise.recorded
         return out
@@ -95,7 +97,7 @@ class Passes:
         """
         support, query = self.support_x.unflatten(0, (self.groups, -1)), self.query_x.unflatten(0, (self.groups, -1))
         rows = self._join(self.support_rows, self.query_rows, support.shape[1], query.shape[1])
-        own = ByBatch(self.eps, self.groups, rows)
+        own = ByBatch(self.eps, self.groups, rows, self.native and self.mode != "running")
         normalise: Normalise = own if self.running is None else ByGiven(self.eps, self.running)
         out = forward(torch.cat([support, query], 1).flatten(0, 1), normalise).unflatten(0, (self.groups, -1))
         self.recorded[:] = own.recorded
@@ -108,7 +110,7 @@ class Passes:
         rows = None
         if self.support_rows is not None:
             rows = torch.nn.functional.pad(self.support_rows, (0, 1), value=1.0).repeat_interleave(num_query, 0)
-        out = forward(x.flatten(0, 2), ByBatch(self.eps, self.groups * num_query, rows))
+        out = forward(x.flatten(0, 2), ByBatch(self.eps, self.groups * num_query, rows, self.native))
         return out.unflatten(0, (self.groups * num_query, -1))[:, -1]
 
     def _join(self, support: Tensor | None, query: Tensor | None, num_support: int, num_query: int) -> Tensor | None:

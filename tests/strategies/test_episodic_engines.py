@@ -83,7 +83,9 @@ def test_the_choice_is_named_and_impossible_ones_are_refused() -> None:
     one.episode_logits(episodes())
     assert one.report()["engine"] == "factored"
     conv = learner("maml", "conv")
-    assert choose(conv.inner(True), "loop", 6, torch.device("cpu")) == "loop"
-    assert choose(conv.inner(True), "auto", 6, torch.device("cuda")) == "batched"
+    assert choose(conv.inner(True), "loop", 6, 6, torch.device("cpu")) == "loop"
+    assert choose(conv.inner(True), "auto", 60, 60, torch.device("cuda")) == "batched"
+    assert choose(conv.inner(True), "auto", 5, 5, torch.device("cpu")) == "batched"
+    assert choose(conv.inner(True), "auto", 25, 75, torch.device("cpu")) == "loop"
     with pytest.raises(UserError, match="choose batched or loop"):
-        choose(conv.inner(True), "factored", 6, torch.device("cpu"))
+        choose(conv.inner(True), "factored", 6, 6, torch.device("cpu"))

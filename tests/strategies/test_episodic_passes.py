@@ -26,6 +26,19 @@ def test_a_group_is_normalised_as_batch_norm_in_training_does() -> None:
         assert torch.allclose(mine[rows], reference, atol=1e-12)
 
 
+def test_the_native_kernel_is_the_same_function() -> None:
+    for shape in ((8, 3, 5, 5), (8, 3)):
+        x, weight, bias = (torch.randn(size, dtype=DOUBLE, requires_grad=True) for size in (shape, (3,), (3,)))
+        for groups in (1, 2, 4):
+            found = []
+            for native in (False, True):
+                out = ByBatch(1e-5, groups, native=native)(0, x, weight, bias)
+                first = torch.autograd.grad(out.square().sum(), [x, weight, bias], create_graph=True)
+                second = torch.autograd.grad(sum(each.square().sum() for each in first), [x, weight, bias])
+                found.append([out, *first, *second])
+            assert all(torch.allclose(own, other, rtol=1e-8, atol=1e-8) for own, other in zip(*found))
+
+
 def test_rows_of_weight_zero_do_not_count() -> None:
     x = torch.randn(6, 3, dtype=DOUBLE)
     weights = torch.tensor([[1.0, 1, 1, 1, 0, 0]], dtype=DOUBLE)
