@@ -75,6 +75,10 @@ class Maml(MetaStrategy):
     label: ClassVar[str] = ""
     """What a table must say about the method."""
 
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self._engines: dict[str, str] = {}
+
     def build_parts(self) -> nn.ModuleDict:
         """The inner loop's named steps, and the learned step sizes.
 
@@ -215,7 +219,7 @@ class Maml(MetaStrategy):
             What `InnerLoop.run` gives, stacked.
         """
         inner = self.inner(False, answers)
-        found = [engines.run(name, inner, tasks) for name, _, tasks in self._chunks(inner, batch)]
+        found = [engines.run(name, inner, tasks) for name, _, tasks in self._chunks(inner, batch, test=True)]
         return {name: torch.cat([each[name] for each in found]) for name in found[0]}
 
     def diagnostics(self, batch: EpisodeBatch) -> dict[str, Tensor]:
@@ -246,7 +250,8 @@ class Maml(MetaStrategy):
             "test_steps": config.test_steps or self.inner_steps,
             "inner_rate": self.inner_rate,
             "order": "first" if config.first_order else "second",
-            "engine": getattr(self, "_engine", config.engine),
+            "engine": self._engines.get("train", config.engine),
+            "test_engine": self._engines.get("test", config.engine),
         }
         return {**super().report(), **own, **({"label": self.label} if self.label else {})}
 
@@ -263,10 +268,10 @@ class Maml(MetaStrategy):
         early = (1 - self.iteration / over) / last
         return {**dict.fromkeys(range(1, last), early), last: 1 - (last - 1) * early}
 
-    def _chunks(self, inner: InnerLoop, batch: EpisodeBatch) -> Iterator[tuple[str, EpisodeBatch, Params]]:
+    def _chunks(self, inner: InnerLoop, batch: EpisodeBatch, test: bool = False) -> Iterator[tuple[str, EpisodeBatch, Params]]:
         images = batch.support_x.shape[1], batch.query_x.shape[1]
         name = engines.choose(inner, self.config.engine, *images, batch.support_x.device)
-        self._engine = name
+        self._engines["test" if test else "train"] = name
         tasks = tasks_of(batch, self.network.head.width)
         size = engines.tasks_at_once(inner, name, tasks, self.config.memory_gb)
         for first in range(0, len(batch.support_x), size):

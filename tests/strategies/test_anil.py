@@ -26,4 +26,4 @@ def test_it_is_factored_on_any_network() -> None:
     for network in ("mlp", "conv"):
         one = learner("anil", network)
         one.episode_logits(episodes())
-        assert one.report()["engine"] == "factored"
+        assert one.report()["test_engine"] == "factored"

@@ -81,7 +81,7 @@ def test_second_order_meta_gradients_are_those_of_finite_differences(network: st
 def test_the_choice_is_named_and_impossible_ones_are_refused() -> None:
     one = learner("maml", "mlp", engine="auto")
     one.episode_logits(episodes())
-    assert one.report()["engine"] == "factored"
+    assert one.report()["test_engine"] == "factored"
     conv = learner("maml", "conv")
     assert choose(conv.inner(True), "loop", 6, 6, torch.device("cpu")) == "loop"
     assert choose(conv.inner(True), "auto", 60, 60, torch.device("cuda")) == "batched"
