@@ -9,6 +9,8 @@ A recipe is a YAML file under `runs/recipes/`:
     scales: {small: {seeds: 3, minutes: 20, runs: {...of this scale alone}, ...request on top of base}, paper: {...}}
     runs: {label: request on top of that}
     expected: [{run: label, metric: average_accuracy, value: 0.785, source: where, tolerance: 0.015}]
+
+Where the paper gives the standard error of its mean (`sem`), three standard errors of the difference are added to the tolerance.
 """
 
 from __future__ import annotations
@@ -202,7 +204,9 @@ def _line(entry: Mapping[str, Any], folder: Path) -> Line:
     ours = spread.mean if spread else None
     paper, tolerance = entry.get("value"), entry.get("tolerance")
     verdict = ""
-    if ours is not None and paper is not None and tolerance is not None:
+    if spread and ours is not None and paper is not None and tolerance is not None:
+        if "sem" in entry:
+            tolerance += 3 * math.hypot(entry["sem"], (spread.sd or 0.0) / math.sqrt(spread.n))
         verdict = "yes" if abs(ours - paper) <= tolerance else f"no ({100 * (ours - paper):+.1f} points)"
     half = spread.ci95 if spread else None
     return Line(entry["run"], entry["metric"], ours, half, len(values), paper, entry.get("source", ""), verdict)

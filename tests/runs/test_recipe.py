@@ -66,6 +66,10 @@ def test_the_table_holds_our_mean_against_the_papers_number(tmp_path: Path) -> N
     assert first.ours == pytest.approx(0.58)
     assert (first.seeds, first.paper, first.verdict) == (2, 0.5, "yes")
     assert (second.label, second.ours, second.seeds) == ("two", None, 0)
+    near = {**EXAMPLE, "expected": [{**EXAMPLE["expected"][0], "tolerance": 0.01}]}
+    assert recipe.table(near, tmp_path, "small")[0].verdict == "no (+8.0 points)"
+    near["expected"][0]["sem"] = 0.03
+    assert recipe.table(near, tmp_path, "small")[0].verdict == "yes"
     text = recipe.to_markdown(EXAMPLE, "small", [first, second])
     assert "| one | average_accuracy | 58.00 ±" in text
     assert "| two | average_accuracy | not run | 0 |" in text
