@@ -9,6 +9,10 @@ Networks with batch norm are penalised after merging, see `strategies.merged_pen
 of a batch depend on each other, which K-FAC leaves out: that is the baseline that XK-FAC corrects. `bn=fixed` is the other: norms stay in
 evaluation mode once the first task is learned. Weights of both losses, damping and the choice of hyperparameters are those of XK-FAC
 (Lee et al., CVPR 2020), so that the two differ in the curvature alone.
+
+Whole factors make a step of an MLP 784-100-100-10 with batch norm 2.7 times as long as fine-tuning's after one task, and 11.6 times after
+ten (XK-FAC, a list of tasks, one CPU thread). So by default each A is a few eigenvectors and a multiple of the identity, within 5 % of it
+in Frobenius norm; the factorisation itself is off by 40 % and more (`simulate --diagnose curvature`). `input_tolerance=0` keeps A whole.
 """
 
 from __future__ import annotations
@@ -54,7 +58,7 @@ class KfacConfig:
     damping: float = option(1e-4, low=0)
     scale: Scale = "log"
     accumulate: Literal["list", "running"] = "list"
-    input_tolerance: float = option(0.0, low=0, high=1)
+    input_tolerance: float = option(0.05, low=0, high=1)
     tap: Tap = "post_bn"
     merge_stats: Literal["running", "batch"] = "running"
     bn: Literal["train", "fixed"] = "train"

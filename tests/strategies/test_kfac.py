@@ -14,7 +14,7 @@ from strategies.phase import TrainConfig
 from tests.strategies.driver import equal, make_setup, prepared, run_experience, run_stream, tiny_scenario
 
 BN = {"hidden": (6, 5), "norm": "batch"}
-QUICK = {"factor_batches": 3}
+QUICK = {"factor_batches": 3, "input_tolerance": 0}
 CONV = {"channels": (4, 6)}
 
 
