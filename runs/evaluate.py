@@ -70,7 +70,9 @@ def evaluate(
         total = len(getattr(experience, side))
         known = {
             names[0]: strategy.answers(experience.index) or names[0] == "class",
-            names[1]: experience.index < learned if names[1] == "class" else strategy.answers(experience.index),
+            names[1]: experience.index < learned and not strategy.needs_label
+            if names[1] == "class"
+            else strategy.answers(experience.index),
         }
         for name, value in dict(zip(names, both)).items():
             if known[name]:
@@ -105,7 +107,7 @@ def _correct(strategy: Strategy, scenario: Scenario, experience: Experience, lea
             totals += torch.stack([right, right])
             continue
         logits = strategy.logits(batch.x, experience.index if strategy.task_dependent else None)
-        without = strategy.logits(batch.x) if strategy.task_dependent else logits
+        without = strategy.logits(batch.x) if strategy.task_dependent and not strategy.needs_label else logits
         shown = seen if experience.index < learned else None
         totals += torch.stack([correct(logits, batch.y, own), correct(without, batch.y, shown)])
     return totals

@@ -58,6 +58,8 @@ class Strategy:
     """Options of a run (path to value) that suit the strategy better than the scenario's own recommendation."""
     task_dependent: ClassVar[bool] = False
     """Whether `logits` depends on the task label; if not, one pass answers with and without it."""
+    needs_label: bool = False
+    """Whether `logits` cannot answer without the task label."""
 
     setup: Setup
     network: Network

@@ -1,0 +1,192 @@
+"""The H-net: index modules, which say from an image alone to which task it belongs (see `hnet_cnet`).
+
+An index module scores an image for each task known; the highest score names the task, the lowest index where scores are equal. It reads
+real images only while their task is learned. Modules that generate are in `hnet_gan`. `autoencoder` does not: each task's
+autoencoder learns its images, and the one with the least squared error names the task (the gate of Aljundi et al. 2017, arXiv 1611.06194).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from scenarios.batches import Shuffled
+from scenarios.experience import Batch, Experience
+from strategies.base import Setup
+from strategies.networks.generative import Autoencoder, Kind, initialised
+from strategies.phase import Optimizer, Phase, Step, Update
+
+
+class IndexOptions(Protocol):
+    """What index modules read of the strategy's options."""
+
+    @property
+    def index_network(self) -> Kind:
+        """Fully connected or convolutional."""
+
+    @property
+    def index_width(self) -> int:
+        """Width of generators and classifiers."""
+
+    @property
+    def latent(self) -> int:
+        """Length of the noise, or of the code."""
+
+    @property
+    def generator_iterations(self) -> int:
+        """Steps for a task's generator or autoencoder."""
+
+    @property
+    def index_iterations(self) -> int:
+        """Steps for the classifiers when a task comes."""
+
+    @property
+    def index_batch_size(self) -> int:
+        """Images a step."""
+
+    @property
+    def generator_learning_rate(self) -> float:
+        """Adam's step size for generators and their critic."""
+
+    @property
+    def index_learning_rate(self) -> float:
+        """Adam's step size for classifiers and autoencoders."""
+
+
+class IndexModule(ABC):
+    """What the index modules share: their networks, and how images are shown to them.
+
+    Args:
+        setup: what will be met.
+        options: the strategy's options.
+    """
+
+    def __init__(self, setup: Setup, options: IndexOptions) -> None:
+        self.options = options
+        self.randomness = setup.randomness
+        self.shape = setup.scenario.input_shape
+        self.num_tasks = len(setup.scenario)
+        storage = setup.scenario.experiences[0].train.storage
+        self.scale, self.shift, self.dtype = storage.scale, storage.shift, next(setup.build_network().parameters()).dtype
+        self.networks = self.build().to(setup.device, self.dtype)
+
+    @abstractmethod
+    def build(self) -> nn.ModuleDict:
+        """Make the networks for all tasks.
+
+        Returns:
+            The networks; each list has one for each task.
+        """
+
+    @abstractmethod
+    def phases(self, experience: Experience) -> list[Phase]:
+        """What is done to know a task again.
+
+        Args:
+            experience: the task.
+
+        Returns:
+            The phases, in order.
+        """
+
+    @abstractmethod
+    def scores(self, x: Tensor, learned: int) -> Tensor:
+        """How well images fit each task.
+
+        Args:
+            x: float [B, C, H, W], normalised as for the network.
+            learned: how many tasks are known.
+
+        Returns:
+            [B, learned]; the highest names the task.
+        """
+
+    def images(self, x: Tensor) -> Tensor:
+        """Take the network's normalisation back.
+
+        Args:
+            x: float [B, C, H, W], normalised as for the network.
+
+        Returns:
+            The same images in [-1, 1], laid out plainly.
+        """
+        return (((x - self.shift) / self.scale) / 127.5 - 1).to(x.dtype, memory_format=torch.contiguous_format)
+
+    def bytes(self, learned: int) -> dict[str, int]:
+        """What is kept from task to task.
+
+        Args:
+            learned: how many tasks are known.
+
+        Returns:
+            Bytes, by what they are of.
+        """
+        kept = {name: nn.ModuleList(list(part)[:learned]) for name, part in self.networks.items() if isinstance(part, nn.ModuleList)}
+        return {name: sum(value.nbytes for value in part.state_dict().values()) for name, part in kept.items()}
+
+    def samples(self, learned: int, number: int) -> Tensor | None:
+        """What the module remembers of each task, as pictures.
+
+        Args:
+            learned: how many tasks are known.
+            number: pictures of each.
+
+        Returns:
+            uint8 [learned, number, C, H, W], or None where it remembers no pictures.
+        """
+        return None
+
+    def _new(self, make: Any, *purpose: str | int) -> nn.Module:
+        return initialised(make, self.randomness.key("h-net", *purpose))
+
+
+class AutoencoderIndex(IndexModule):
+    """An autoencoder for each task; the least error names the task."""
+
+    def build(self) -> nn.ModuleDict:
+        """Make the autoencoders.
+
+        Returns:
+            The networks.
+        """
+        parts = [self._new(lambda: Autoencoder(self.shape, self.options.latent), "autoencoder", task) for task in range(self.num_tasks)]
+        return nn.ModuleDict({"autoencoders": nn.ModuleList(parts)})
+
+    def phases(self, experience: Experience) -> list[Phase]:
+        """Learn to reconstruct a task's images.
+
+        Args:
+            experience: the task.
+
+        Returns:
+            One phase.
+        """
+        own = self.networks["autoencoders"][experience.index]  # type: ignore[index]
+
+        def loss(batch: Batch) -> Step:
+            images = self.images(batch.x)
+            return Step(functional.mse_loss(own(images), images))
+
+        adam = Optimizer(kind="adam", learning_rate=self.options.index_learning_rate)
+        update = Update(loss=loss, parameters=own.parameters, name="autoencoder", optimizer=adam)
+        source = Shuffled(experience.train, self.options.index_batch_size)
+        return [Phase(name="autoencoder", batches=source, updates=(update,), iterations=self.options.generator_iterations, fresh=True)]
+
+    def scores(self, x: Tensor, learned: int) -> Tensor:
+        """The negative errors.
+
+        Args:
+            x: float [B, C, H, W], normalised as for the network.
+            learned: how many tasks are known.
+
+        Returns:
+            [B, learned].
+        """
+        images = self.images(x)
+        autoencoders: Any = self.networks["autoencoders"]
+        errors = [(autoencoders[task](images) - images).square().mean((1, 2, 3)) for task in range(learned)]
+        return -torch.stack(errors, 1)

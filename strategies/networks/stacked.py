@@ -1,0 +1,123 @@
+"""A network whose layers are shared by tasks: a backbone of stacked units, and a head for each task (see `stacking`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import Parameter, functional
+
+from strategies.networks.network import OUT_OF_PLAY, Network
+from strategies.networks.resnet import PaddedShortcut
+from strategies.networks.stacking import Bounds, Plan, Selection, StackedLayer, StackedNorm, StackedShortcut, StackedUnit
+from strategies.networks.unit import replace_units, units
+
+
+class StackedNetwork(nn.Module):
+    """A network whose layers are shared by tasks, with a head for each.
+
+    Args:
+        network: the network at its full width; its parts are taken over.
+        channels: of its input.
+        outputs: for each task, the outputs of its head.
+        plan: how layers are shared.
+    """
+
+    def __init__(self, network: Network, channels: int, outputs: Sequence[range], plan: Plan) -> None:
+        super().__init__()
+        self.selection = Selection()
+        self.outputs = tuple(outputs)
+        self.width = network.head.width
+        self.num_features = network.num_features
+        image = (0, *(channels for _ in plan.shares))
+        features, last = self._stack(network, image, plan)
+        self.backbone = network.backbone
+        per_channel = network.num_features // last
+        self.heads = nn.ModuleList()
+        for task, own in enumerate(outputs):
+            full: Any = network.head.blocks[network.head.ranges.index(own)]
+            seen = features[task + 1] * per_channel
+            scale = (network.num_features / seen) ** 0.5
+            head = nn.Linear(seen, len(own), device="meta")
+            head.weight, head.bias = (Parameter(part) for part in (full.weight.detach()[:, :seen] * scale, full.bias.detach() * scale))
+            self.heads.append(head)
+
+    def _stack(self, network: Network, image: Bounds, plan: Plan) -> tuple[Bounds, int]:
+        # Units come in the order in which they are applied; only the first reads the image.
+        before, last = image, image[-1]
+        shortcuts = {name: module for name, module in network.named_modules() if isinstance(module, PaddedShortcut)}
+        for name, shortcut in shortcuts.items():
+            parent, _, attribute = name.rpartition(".")
+            block: Any = network.get_submodule(parent)
+            both = plan.bounds(block.first.layer.in_channels), plan.bounds(block.second.out_channels)
+            setattr(block, attribute, StackedShortcut(shortcut.stride, *both, self.selection))
+        stacked: dict[str, StackedUnit] = {}
+        for name, unit in units(network).items():
+            rows = plan.bounds(unit.out_channels)
+            layer = None
+            if unit.layer is not None:
+                if isinstance(unit.layer, nn.Conv2d) and stacked:
+                    before, last = plan.bounds(unit.layer.in_channels), unit.layer.in_channels
+                per_channel = unit.layer.weight.shape[1] // last
+                inputs = tuple(bound * per_channel for bound in before)
+                layer = StackedLayer(unit.layer, rows, inputs, plan, self.selection)
+            norm = StackedNorm(unit.norm, rows, plan, self.selection) if unit.norm is not None else None
+            stacked[name] = StackedUnit(layer, norm)
+            before, last = rows, unit.out_channels
+        replace_units(network, lambda name, unit: stacked[name])
+        return before, last
+
+    def features(self, x: Tensor, task: int) -> Tensor:
+        """What a task's head sees.
+
+        Args:
+            x: float [B, C, H, W].
+            task: the task.
+
+        Returns:
+            [B, F^J].
+        """
+        self.selection.task = task
+        return self.backbone(x)
+
+    def forward(self, x: Tensor, task: int) -> Tensor:
+        """Answer as a task does.
+
+        Args:
+            x: float [B, C, H, W].
+            task: the task.
+
+        Returns:
+            [B, K]; `OUT_OF_PLAY` outside the task's own outputs.
+        """
+        own = self.outputs[task]
+        logits = self.heads[task](self.features(x, task))
+        if len(own) == self.width:
+            return logits
+        return functional.pad(logits, (own.start, self.width - own.stop), value=OUT_OF_PLAY)
+
+    def layers(self) -> dict[str, StackedLayer]:
+        """The layers.
+
+        Returns:
+            By their names.
+        """
+        return {name.removeprefix("backbone."): module for name, module in self.named_modules() if isinstance(module, StackedLayer)}
+
+    def of_task(self, task: int) -> list[Parameter]:
+        """What a task trains.
+
+        Args:
+            task: the task.
+
+        Returns:
+            Its rows, columns and biases of every layer, its batch norms' affine parameters, and its head.
+        """
+        mine: list[Parameter] = []
+        for module in self.modules():
+            if isinstance(module, StackedLayer):
+                mine += module.of_task(task)
+            elif isinstance(module, StackedNorm):
+                mine += module.norms[task].parameters()
+        return [*mine, *self.heads[task].parameters()]
