@@ -2,11 +2,12 @@
 
     w_k = - sum over steps of g_k * d_k
 
-with g the gradient of the task's loss alone, taken before the step, and d what the optimiser, driven by the penalised loss, then did to the
-parameter (momentum, weight decay and clipping act on d only).
+with g the gradient of the task's loss alone, taken before the step, and d what the optimiser, driven by the penalised loss, then did to
+the parameter (momentum, weight decay and clipping act on d only).
 
-The distance x from where the path began serves twice: its change is d, and the penalties, whose centre is there, need it for their gradient.
-It is computed once a step. The task's gradients are not copied either: they are kept, and the penalised ones take their place in `.grad`.
+The distance x from where the path began serves twice: its change is d, and the penalties, whose centre is there, need it for their
+gradient. It is computed once a step. The task's gradients are not copied either: they are kept, and the penalised ones take their place in
+`.grad`.
 """
 
 from __future__ import annotations
