@@ -53,10 +53,9 @@ class Request:
             UserError: the replacement has too few classes.
         """
         chosen = self.data or name
-        if chosen == "generated" and max(num_classes, _NUM_CLASSES.get(name, 0)) > 10:
-            chosen = "generated100"
-        if chosen == "embedded":
-            chosen = "digits"
+        many = max(num_classes, _NUM_CLASSES.get(name, 0)) > 10
+        if many or chosen == "embedded":
+            chosen = {"generated": "generated100", "embedded": "glyphs" if many else "digits"}.get(chosen, chosen)
         train, test = load(chosen, root=self.data_root, report=self.report)
         if len(train.class_names) < num_classes:
             raise UserError(f"'{chosen}' has {len(train.class_names)} classes, but {self.name} needs {num_classes}; choose another --data")

@@ -69,6 +69,12 @@ def test_a_replacement_with_too_few_classes_is_refused() -> None:
         scenarios.make("split-cifar10-100", data="digits")
 
 
+def test_a_replacement_with_fewer_than_two_classes_an_experience_is_refused() -> None:
+    with pytest.raises(UserError, match="too few classes \\(10\\) for 10 experiences"):
+        scenarios.make("split-cifar100", data="digits")
+    assert len(scenarios.make("split-cifar100", data="digits", tasks=5)) == 5
+
+
 def test_validation_is_held_out_of_training_and_depends_on_the_seed_alone() -> None:
     one, again, other = (scenarios.make("split-digits", validation_share=0.25, seed=seed) for seed in (0, 0, 1))
     for experience, twin in zip(one.experiences, again.experiences):
