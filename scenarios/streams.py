@@ -88,7 +88,8 @@ class Split:
         tasks = config.tasks or (10 if own in ("cifar100", "tiny-imagenet") else 5)
         order = class_order(config.class_order, len(train.class_names), stream_randomness(config, request))
         if request.data and config.tasks is None and len(order) < 2 * tasks:
-            raise UserError(f"'{train.name}' has too few classes ({len(order)}) for {tasks} experiences; choose another --data or scenario.tasks")
+            few = f"'{train.name}' has too few classes ({len(order)}) for {tasks} experiences"
+            raise UserError(f"{few}; choose another --data or scenario.tasks")
         if tasks > len(order):
             raise UserError(f"scenario.tasks={tasks} is more than the {len(order)} classes of '{train.name}'; choose at most {len(order)}")
         if len(order) % tasks:
