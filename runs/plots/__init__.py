@@ -17,6 +17,7 @@ from runs.plots.comparison import compare
 from runs.plots.curves import forgetting_curves
 from runs.plots.episodes import adaptation, inside
 from runs.plots.matrix import accuracy_matrix
+from runs.plots.routing import capacity, generated_samples, task_confusion
 from runs.records import Run
 from scenarios.errors import UserError
 
@@ -27,6 +28,9 @@ PLOTS: dict[str, Callable[[Run], Figure | None]] = {
     "accuracy_matrix": accuracy_matrix,
     "adaptation": adaptation,
     "inside_episodes": inside,
+    "task_confusion": task_confusion,
+    "generated_samples": generated_samples,
+    "capacity": capacity,
 }
 """File name to drawing."""
 
