@@ -24,9 +24,9 @@ def task_confusion(run: Run) -> Figure | None:
         return None
     counts = numpy.array(routing["confusion"], dtype=float)
     shares = 100 * counts / counts.sum(1, keepdims=True).clip(1)
-    words = f"{caption(run)} · index accuracy {100 * routing['mean_index_accuracy']:.1f} %"
-    whole, body = style.figure(4.8, 4.4, "Which task each input was taken for", words)
+    whole, body = style.figure(5.6, 4.6, "Which task each input was taken for", caption(run))
     axes = body.subplots()
+    axes.set_title(f"% of each task's inputs; index accuracy {100 * routing['mean_index_accuracy']:.1f} %", fontsize=9.5, color=style.INK)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
     for (row, column), share in numpy.ndenumerate(shares):
         if len(shares) <= 12:
