@@ -42,7 +42,7 @@ class Generated(Source):
 
     def __init__(self, classes: int) -> None:
         self.classes = classes
-        self.version = f"1 of {classes}"
+        self.version = f"2 of {classes}"
 
     def locate(self, place: Place) -> list[Path]:
         """Nothing is to be found.
@@ -68,10 +68,14 @@ class Generated(Source):
         kinds = _ten_classes() if self.classes == 10 else _hundred_classes()
         sizes = (500, 200) if self.classes == 10 else (200, 40)
         train, test = (_draw(kinds, size, self.classes, part) for size, part in zip(sizes, ("train", "test")))
-        shapes, textures = kinds[:, 0].tolist(), kinds[:, 1].tolist()
-        names = tuple(f"{TEXTURE_NAMES[texture]} {SHAPE_NAMES[shape]}" for shape, texture in zip(shapes, textures))
-        groups = tuple(f"{'lined' if texture < 5 else 'patched'} {SHAPE_NAMES[shape]}" for shape, texture in zip(shapes, textures))
-        return Decoded(train, test, names, groups)
+        return Decoded(train, test, *_names(kinds))
+
+
+def _names(kinds: Tensor) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    pairs = kinds[:, :2].tolist()
+    names = tuple(f"{TEXTURE_NAMES[texture]} {SHAPE_NAMES[shape]}" for shape, texture in pairs)
+    groups = tuple(f"{'lined' if texture < 5 else 'patched'} {SHAPE_NAMES[shape]}" for shape, texture in pairs)
+    return names, groups
 
 
 def _ten_classes() -> Tensor:

@@ -131,7 +131,7 @@ from scenarios.sources.decoded import Decoded, Part
 cache, mine, seen = Cache(Path(sys.argv[1])), sys.argv[2], 0
 def part(value, number):
     return Part.of(np.full((number, 1, 8, 8), value, np.uint8), np.full(number, value))
-for round in range(60):
+for round in range(15):
     value = int(mine) + round % 2
     cache.write("set", "stamp", Decoded(part(value, 50), part(value, 20), ("a",)))
     found = cache.read("set", "stamp")
