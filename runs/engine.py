@@ -164,6 +164,8 @@ class Engine:
                 if spec.schedule != "constant":
                     optimizers.set_rate(optimizer, spec, step - 1, steps)
                 last = self._step(batch, update, optimizer)
+                if step == start + 1:
+                    optimizers.check_layouts(optimizer)
                 loss = last.loss.detach()
                 total = loss if total is None else total + loss
             if self.progress.due():

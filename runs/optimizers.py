@@ -67,3 +67,19 @@ def set_rate(optimizer: torch.optim.Optimizer, spec: Optimizer, step: int, total
     factor = 1.0 if spec.schedule == "constant" else 0.5 * (1 + math.cos(math.pi * step / total))
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor
+
+
+def check_layouts(optimizer: torch.optim.Optimizer) -> None:
+    """Make sure that gradients lie in memory as their parameters do: fused kernels read both in one order and ask no questions.
+
+    Args:
+        optimizer: with the gradients of a step.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None:
+                assert _layout(parameter) == _layout(parameter.grad), "a gradient is laid out otherwise than its parameter"
+
+
+def _layout(tensor: torch.Tensor) -> list[int]:
+    return [stride for stride, size in zip(tensor.stride(), tensor.shape) if size > 1]

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from runs.engine import DivergenceError, Engine, Position, phase_length
+from runs.optimizers import check_layouts, make
 from runs.progress import Progress
 from scenarios.experience import Experience
 from strategies.base import NoOptions, Strategy
@@ -188,3 +189,13 @@ def test_bf16_trains_under_autocast() -> None:
     engine = engine_of(Watching(NoOptions()), TrainConfig(epochs=1, precision="bf16"))
     learn_all(engine)
     assert set(types) == {torch.bfloat16}
+
+
+def test_a_gradient_laid_out_otherwise_than_its_parameter_is_caught() -> None:
+    weight = nn.Parameter(torch.zeros(4, 3, 3, 3).to(memory_format=torch.channels_last))
+    optimizer = make(Optimizer(kind="adam", learning_rate=0.1), [weight])
+    weight.grad = torch.zeros(4, 3, 3, 3).to(memory_format=torch.channels_last)
+    check_layouts(optimizer)
+    weight.grad = torch.zeros(4, 3, 3, 3)
+    with pytest.raises(AssertionError, match="laid out otherwise"):
+        check_layouts(optimizer)
