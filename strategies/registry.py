@@ -19,7 +19,7 @@ strategies = Registry(
         Row("xkfac", "XK-FAC: K-FAC with the terms that batch norm creates between examples", "strategies.xkfac:Xkfac"),
         Row("alasso", "ALASSO: asymmetric penalty, over-estimated where nothing was measured", "strategies.alasso:Alasso"),
         Row("rescl", "ResCL: residual combination of source and target, merged at the end", "strategies.rescl:ResCL"),
-        Row("hnet-cnet", "H-net/C-net: the task inferred from the input, its part of a stacked network answers", "strategies.hnet_cnet:HnetCnet"),
+        Row("hnet-cnet", "H-net/C-net: the task inferred from the input, its part of a network answers", "strategies.hnet_cnet:HnetCnet"),
         Row("maml", "MAML: an initialisation that adapts in a few gradient steps", "strategies.maml:Maml"),
         Row("anil", "ANIL: MAML whose inner loop adapts the head alone", "strategies.anil:Anil"),
         Row("l2f", "L2F: MAML from an initialisation attenuated by task and layer", "strategies.l2f:L2F"),
