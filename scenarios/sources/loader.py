@@ -63,7 +63,7 @@ def _stamp(version: str, files: Iterable[Path]) -> str:
 def _image_set(name: str, origin: str, decoded: Decoded, part: Part) -> ImageSet:
     return ImageSet(
         name=name,
-        images=torch.from_numpy(part.images),
+        images=torch.from_numpy(part.images if part.images.flags.writeable else part.images.copy()),
         labels=torch.from_numpy(part.labels),
         class_names=decoded.class_names,
         origin=origin,

@@ -55,7 +55,7 @@ def test_a_class_is_not_told_by_its_mean_image_alone(ten: Any) -> None:
     assert 0.1 < (nearest == test.labels).float().mean() < 0.4
 
 
-def test_no_factor_alone_tells_all_of_the_ten_classes_apart_in_colour() -> None:
+def test_colour_does_not_tell_the_ten_classes_apart() -> None:
     kinds = _ten_classes()
     assert kinds[:, 0].unique().numel() == 10 and kinds[:, 1].unique().numel() == 10
     assert kinds[:, 2].unique().numel() < 10, "some classes share their hues"
