@@ -40,12 +40,13 @@ def make(spec: Optimizer, parameters: Iterable[Parameter] | Iterable[dict[str, A
     Returns:
         The optimiser; each group's `initial_lr` is where its schedule starts.
     """
-    # Fused: one kernel instead of many, and Adam steps five times as fast on a CPU. Fused SGD fails where a block of the head joins later.
+    # Fused: one kernel instead of many; on a CPU Adam steps five times as fast, SGD twice.
     given: list[Any] = list(parameters)
     rate, decay = spec.learning_rate, spec.weight_decay
     optimizer: torch.optim.Optimizer
     if spec.kind == "sgd":
-        optimizer = torch.optim.SGD(given, lr=rate, momentum=spec.momentum, weight_decay=decay)
+        optimizer = torch.optim.SGD(given, lr=rate, momentum=spec.momentum, weight_decay=decay, fused=True)
+        _begin_momentum(optimizer)
     elif spec.kind == "adam":
         optimizer = torch.optim.Adam(given, lr=rate, betas=spec.betas, weight_decay=decay, fused=True)
     else:
@@ -53,6 +54,14 @@ def make(spec: Optimizer, parameters: Iterable[Parameter] | Iterable[dict[str, A
     for group in optimizer.param_groups:
         group.setdefault("initial_lr", group["lr"])
     return optimizer
+
+
+def _begin_momentum(optimizer: torch.optim.SGD) -> None:
+    # The fused kernel takes no mixture of parameters with momentum and without, as where a block of the head joins later. Starting all
+    # at 0 is the same as starting from the first gradient, since momentum is not dampened.
+    for group in optimizer.param_groups:
+        for parameter in group["params"] if group["momentum"] else ():
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, spec: Optimizer, step: int, total: int) -> None:

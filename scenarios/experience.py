@@ -173,10 +173,14 @@ class Examples:
         Returns:
             The batch.
         """
-        tasks = self.tasks[positions]
-        pixels = self.storage.pixels(self.rows[positions], tasks, self.task)
+        if isinstance(positions, slice):
+            rows, targets, tasks = self.rows[positions], self.targets[positions], self.tasks[positions]
+        else:
+            rows, targets = self.rows.index_select(0, positions), self.targets.index_select(0, positions)
+            tasks = self.tasks.index_select(0, positions) if self.task is None else self.tasks[: len(positions)]
+        pixels = self.storage.pixels(rows, tasks, self.task)
         pixels = augment(pixels) if augment else pixels
-        return Batch(self.storage.normalise(pixels), self.targets[positions], tasks, self.task, self.latest)
+        return Batch(self.storage.normalise(pixels), targets, tasks, self.task, self.latest)
 
     def to(self, device: torch.device, channels_last: bool = False) -> Examples:
         """The same selection, making its batches elsewhere.
@@ -203,6 +207,7 @@ def concatenate(parts: Sequence[Examples]) -> Examples:
         All their examples, in order.
     """
     first = parts[0]
+    assert all(part.storage.images is first.storage.images for part in parts)
     same = all(part.task == first.task for part in parts)
     return Examples(
         first.storage,

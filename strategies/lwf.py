@@ -20,7 +20,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from scenarios.experience import Batch, Experience
 from scenarios.options import option
@@ -100,14 +99,13 @@ class Lwf(Strategy):
         """
         assert self.teacher is not None
         features = self.network.features(batch.x)
-        logits = self.network.head(features, self.in_play(batch))
-        task_loss = functional.cross_entropy(logits, batch.y)
+        task = self.fit(features, batch)
         old = range(heads[0].start, heads[-1].stop)
         with torch.no_grad():
             wanted = self.teacher(batch.x, old)
         distance = self.distance(self.network.head(features, old), wanted, heads)
-        parts = {"cross-entropy": task_loss.detach(), "distillation": distance.detach()}
-        return Step(task_loss + self.config.strength * distance, logits, batch.y, parts)
+        parts = {"cross-entropy": task.loss.detach(), "distillation": distance.detach()}
+        return Step(task.loss + self.config.strength * distance, task.logits, task.targets, parts)
 
     def distance(self, logits: Tensor, wanted: Tensor, heads: tuple[range, ...]) -> Tensor:
         """How far answers are from the old network's, summed over the old heads.

@@ -55,8 +55,8 @@ class Step:
 
     Attributes:
         loss: scalar, with its graph.
-        logits: [B, K], for the progress line's accuracy; None where there is none.
-        targets: int64 [B].
+        logits: [B, outputs], for the progress line's accuracy; None where there is none.
+        targets: int64 [B], columns of `logits`.
         parts: named shares of the loss, for logs; scalars without graph.
     """
 

@@ -150,9 +150,9 @@ class ResCL(Strategy):
         if self.source is None or self.config.stage1 == "finetune":
             return self.loss(batch)
         features = self.network.features(batch.x)
-        logits = self.network.head(features, self.in_play(batch))
+        task = self.fit(features, batch)
         kept = self.kept(self.network.head(features, self._span(self.old_heads)), batch.x)
-        return Step(functional.cross_entropy(logits, batch.y) + kept, logits, batch.y)
+        return Step(task.loss + kept, task.logits, task.targets)
 
     def combining_loss(self, batch: Batch) -> Step:
         """Both distillations and, as `l1_step` says, the decay of the coefficients.

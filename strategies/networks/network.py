@@ -40,18 +40,26 @@ class Head(nn.Module):
         Returns:
             [B, K]; `OUT_OF_PLAY` where an output is not in play.
         """
-        if in_play is None or isinstance(in_play, Tensor):
-            wanted = range(0, self.width)
-        else:
-            wanted = in_play
+        whole = range(0, self.width)
+        if isinstance(in_play, Tensor):
+            return self.narrow(features, whole).masked_fill(~in_play, OUT_OF_PLAY)
+        if in_play is None or in_play == whole:
+            return self.narrow(features, whole)
+        return nn.functional.pad(self.narrow(features, in_play), (in_play.start, self.width - in_play.stop), value=OUT_OF_PLAY)
+
+    def narrow(self, features: Tensor, wanted: range) -> Tensor:
+        """Compute the logits of whole blocks alone.
+
+        Args:
+            features: [B, F].
+            wanted: the outputs of one or more adjacent blocks.
+
+        Returns:
+            [B, len(wanted)].
+        """
         pairs = zip(self.blocks, self.ranges)
         chosen: list[Any] = [block for block, outputs in pairs if outputs.start < wanted.stop and wanted.start < outputs.stop]
-        logits = self._blocks(features, chosen)
-        if isinstance(in_play, Tensor):
-            return logits.masked_fill(~in_play, OUT_OF_PLAY)
-        if len(wanted) == self.width:
-            return logits
-        return nn.functional.pad(logits, (wanted.start, self.width - wanted.stop), value=OUT_OF_PLAY)
+        return self._blocks(features, chosen)
 
     def _blocks(self, features: Tensor, chosen: list[nn.Linear]) -> Tensor:
         if len(chosen) == 1:

@@ -176,9 +176,11 @@ def _optimizer(update: Update, train: TrainConfig) -> tuple[torch.optim.Optimize
         chosen["momentum"] = asked.momentum if asked else train.momentum
     elif asked:
         chosen["betas"] = asked.betas
-    if kind != "sgd":
-        chosen["fused"] = True
-    made = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[kind](given, **chosen)
+    made = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[kind](given, fused=True, **chosen)
+    if chosen.get("momentum"):
+        for group in made.param_groups:
+            for parameter in group["params"]:
+                made.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return made, [group["lr"] for group in made.param_groups]
 
 
