@@ -1,4 +1,8 @@
-"""Testing a learner of episodes: few-shot accuracy of each domain with an interval over episodes, after every adaptation step."""
+"""Testing a learner of episodes: few-shot accuracy of each domain with an interval over episodes, and accuracy by adaptation step.
+
+To answer after every step costs several times as much as to answer in the end. So accuracy by step is taken over the first 100 episodes
+only, and so is the test before any learning; both are labelled with their number of episodes.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,12 @@ from scenarios.episodes import EpisodeBatch, EpisodeStream
 from scenarios.episodic import EpisodicScenario
 
 SHOWN = 100
-"""Test episodes whose diagnostics are kept for plots."""
+"""Test episodes whose diagnostics are kept for plots, over which accuracy by step is taken, and which test an untrained learner."""
 
 
-def evaluate_episodes(strategy: Any, scenario: EpisodicScenario, *, batch_size: int, side: str = "test") -> Evaluation:
+def evaluate_episodes(
+    strategy: Any, scenario: EpisodicScenario, *, batch_size: int, side: str = "test", only_first: bool = False
+) -> Evaluation:
     """Test on the episodes of every domain.
 
     Args:
@@ -24,6 +30,7 @@ def evaluate_episodes(strategy: Any, scenario: EpisodicScenario, *, batch_size: 
         scenario: the domains, their batches made on the learner's device.
         batch_size: images in one pass of the network.
         side: validation or test.
+        only_first: test on the first 100 episodes, and in the end only, not after every step.
 
     Returns:
         Mean few-shot accuracy of each domain; the last domain's with its interval in the summary.
@@ -33,8 +40,9 @@ def evaluate_episodes(strategy: Any, scenario: EpisodicScenario, *, batch_size: 
     summary: dict[str, Any] = {}
     for experience in scenario.experiences:
         stream: EpisodeStream = getattr(experience, side)
-        accuracies, queries = episode_accuracies(strategy, stream, scenario.test_episodes, batch_size)
-        result = over_episodes(accuracies[-1])
+        episodes = min(SHOWN, scenario.test_episodes) if only_first else scenario.test_episodes
+        accuracies, by_step, queries = episode_accuracies(strategy, stream, episodes, batch_size, by_step=0 if only_first else SHOWN)
+        result = over_episodes(accuracies)
         spec = stream.spec
         summary = {
             "mean": result.mean,
@@ -47,37 +55,48 @@ def evaluate_episodes(strategy: Any, scenario: EpisodicScenario, *, batch_size: 
         }
         if not result.enough:
             summary["too_few_episodes"] = True
-        if len(accuracies) > 1:
-            means, halves = per_step(accuracies.T)
+        if len(by_step) > 1:
+            means, halves = per_step(by_step.T)
             summary |= {"before_adaptation": float(means[0]), "per_step": means.tolist(), "per_step_ci95": halves.tolist()}
+            summary["per_step_episodes"] = by_step.shape[1]
         row.append(result.mean)
-        measured = {"few_shot_accuracy": result.mean, "few_shot_ci95": result.ci95}
+        measured = {"few_shot_accuracy": result.mean, "few_shot_ci95": result.ci95, "few_shot_episodes": result.episodes}
         rows += [{"metric": name, "value": value, "on_experience": experience.index} for name, value in measured.items()]
     return Evaluation(row, rows, {"few_shot_accuracy": summary})
 
 
-def episode_accuracies(strategy: Any, stream: EpisodeStream, episodes: int, batch_size: int) -> tuple[Tensor, int]:
-    """Accuracy of each episode, after each number of adaptation steps.
+def episode_accuracies(
+    strategy: Any, stream: EpisodeStream, episodes: int, batch_size: int, by_step: int = 0
+) -> tuple[Tensor, Tensor, int]:
+    """Accuracy of each episode.
 
     Args:
         strategy: anything with `episode_logits(batch, steps)`.
         stream: where episodes 0, 1, ... come from.
         episodes: how many.
         batch_size: images in one pass of the network.
+        by_step: of how many, from the first, accuracy is also taken after each number of adaptation steps.
 
     Returns:
-        float64 [T + 1, E] (one row for a learner without steps) on the CPU, and the number of queries in all.
+        float64 [E] on the CPU; float64 [T + 1, min(by_step, E)] (one row for a learner without steps, none where
+        `by_step` is 0); and the number of queries in all.
     """
     spec = stream.spec
     images = spec.ways * (spec.shots + spec.queries + spec.unlabelled) + spec.distractors * spec.unlabelled
     chunk = max(1, batch_size // images)
-    parts, queries = [], []
-    for first in range(0, episodes, chunk):
-        batch = stream.batch(first, min(chunk, episodes - first))
-        logits = strategy.episode_logits(batch, steps=True)
-        parts.append(_accuracy(logits if logits.dim() == 4 else logits[None], batch))
-        queries.append(batch.query_y.numel() if batch.query_mask is None else batch.query_mask.sum())
-    return torch.cat(parts, 1).cpu(), int(sum(queries))
+    several = min(by_step, episodes)
+    last, every, queries = [], [], []
+    for start, stop in ((0, several), (several, episodes)):
+        for first in range(start, stop, chunk):
+            batch = stream.batch(first, min(chunk, stop - first))
+            logits = strategy.episode_logits(batch, steps=start < several)
+            accuracies = _accuracy(logits if logits.dim() == 4 else logits[None], batch)
+            last.append(accuracies[-1])
+            if start < several:
+                every.append(accuracies)
+            queries.append(batch.query_y.numel() if batch.query_mask is None else batch.query_mask.sum())
+    steps = torch.cat(every, 1).cpu() if every else torch.empty(0, 0, dtype=torch.float64)
+    return torch.cat(last).cpu(), steps, int(sum(queries))
 
 
 def _accuracy(logits: Tensor, batch: EpisodeBatch) -> Tensor:

@@ -127,7 +127,7 @@ class Run:
         clock = time.perf_counter()
         options = self.plan.evaluation
         if isinstance(self.plan.scenario, EpisodicScenario):
-            result = evaluate_episodes(self.plan.strategy, self.plan.scenario, batch_size=options.batch_size)
+            result = evaluate_episodes(self.plan.strategy, self.plan.scenario, batch_size=options.batch_size, only_first=not learned)
         else:
             result = evaluate(
                 self.plan.strategy,

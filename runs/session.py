@@ -223,7 +223,8 @@ def show_few_shot(summary: Mapping[str, Any], console: Console) -> None:
         )
         if "per_step" in result:
             steps = ", ".join(f"{100 * value:.1f}" for value in result["per_step"])
-            console.print(f"  after 0, 1, ... adaptation steps: {steps} %", highlight=False)
+            of = f"the first {result['per_step_episodes']} episodes" if result["per_step_episodes"] < result["episodes"] else "all episodes"
+            console.print(f"  after 0, 1, ... adaptation steps, over {of}: {steps} %", highlight=False)
 
 
 def show_group(folder: Path, console: Console) -> None:

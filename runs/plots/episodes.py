@@ -34,7 +34,7 @@ def adaptation(run: Run) -> Figure | None:
     if "per_step" not in result:
         return None
     title = f"Accuracy while adapting, {result['ways']}-way {result['shots']}-shot"
-    whole, body = style.figure(6.0, 3.6, title, f"{caption(run)} · {result['episodes']} test episodes, band: 95 % interval")
+    whole, body = style.figure(6.0, 3.6, title, f"{caption(run)} · first {result['per_step_episodes']} test episodes, band: 95 % interval")
     axes = body.subplots()
     series = [(run.summary["scenario"], result)]
     if "per_step" in run.summary.get("cross_domain", {}):
