@@ -119,5 +119,5 @@ def random_flip(pixels: Tensor, generator: torch.Generator) -> Tensor:
     Returns:
         [B, C, H, W].
     """
-    chosen = torch.rand(len(pixels), generator=generator).to(pixels.device) < 0.5
-    return torch.where(chosen[:, None, None, None], pixels.flip(3), pixels)
+    chosen = (torch.rand(len(pixels), generator=generator) < 0.5).nonzero().flatten().to(pixels.device)
+    return pixels.index_copy(0, chosen, pixels.index_select(0, chosen).flip(3))
