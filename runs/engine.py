@@ -79,6 +79,7 @@ class Engine:
         optimizers: those that live on from phase to phase, by name.
         own: those of the present phase alone, where it starts afresh.
         train_seconds: time spent in phases so far.
+        phase_seconds: the same, by the phases' names.
         stopping: set from outside (by a signal) to stop after the step that is being made.
     """
 
@@ -91,6 +92,7 @@ class Engine:
     optimizers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
     own: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
     train_seconds: float = 0.0
+    phase_seconds: dict[str, float] = field(default_factory=dict)
     stopping: bool = False
     _waiting: dict[str, dict[str, Any]] = field(default_factory=lambda: {"kept": {}, "own": {}})
     _generator: Tensor | None = None
@@ -110,9 +112,10 @@ class Engine:
             if number < start.phase:
                 continue
             position = start if number == start.phase else Position(experience.index, number)
-            clock = time.perf_counter()
+            clock, before = time.perf_counter(), self.train_seconds
             self._carry_out(phase, position)
             self.train_seconds += time.perf_counter() - clock
+            self.phase_seconds[phase.name] = self.phase_seconds.get(phase.name, 0.0) + self.train_seconds - before
             if number + 1 < len(phases):
                 self.save(Position(experience.index, number + 1), boundary=True)
 

@@ -164,6 +164,7 @@ class Run:
                 "extra": self.extra,
                 "metrics_length": self.store.metrics_length,
                 "seconds": {**self.seconds, "wall": self.wall_seconds(), "train": self.engine.train_seconds},
+                "phase_seconds": self.engine.phase_seconds,
             }
         )
         self._saved = now
@@ -186,7 +187,7 @@ class Run:
         self.position = Position(**state["position"])
         self.initial, self.matrix, self.extra = state["initial"], state["matrix"], state["extra"]
         self.seconds = {name: value for name, value in state["seconds"].items() if name != "train"}
-        self.engine.train_seconds = state["seconds"]["train"]
+        self.engine.train_seconds, self.engine.phase_seconds = state["seconds"]["train"], state.get("phase_seconds", {})
 
     def wall_seconds(self) -> float:
         """Seconds spent so far, those before an interruption included.
@@ -248,6 +249,7 @@ class Run:
             **plan.strategy.report(),
             "wall_seconds": self.wall_seconds(),
             "train_seconds": self.engine.train_seconds,
+            "phase_seconds": self.engine.phase_seconds,
             "evaluate_seconds": self.seconds["evaluate"],
             "peak_memory_bytes": resources.peak_memory_bytes(plan.device),
             "parameters": resources.parameter_count(plan.strategy.network.parameters()),
