@@ -41,6 +41,7 @@ COLUMNS = (
     Column("average_forgetting", "forgetting %", 100, 2, True),
     Column("backward_transfer", "backward transfer %", 100, 2, True),
     Column("few_shot_accuracy.mean", "few-shot accuracy %", 100, 2, True),
+    Column("few_shot_ensemble.mean", "same, ensemble of best checkpoints %", 100, 2, True),
     Column("wall_seconds", "seconds", 1, 1, False),
     Column("peak_memory_bytes", "peak MiB", 2**-20, 0, False),
 )

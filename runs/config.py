@@ -29,10 +29,20 @@ class EvaluateConfig:
     Attributes:
         stream: test on all experiences, or only on those that have been learned (quicker for long streams; no forward transfer).
         batch_size: examples in one pass of the network.
+        validate_every: passes (of 100 meta-batches) after which a learner of episodes is validated on 100 episodes, for the training
+            curve; 0 for never.
+        ensemble: of a learner of episodes, also test so many of the checkpoints that did best in validation, their logits averaged;
+            0 for none.
     """
 
     stream: Literal["all", "seen"] = "all"
     batch_size: int = option(1000, low=1)
+    validate_every: int = option(5, low=0)
+    ensemble: int = option(0, low=0)
+
+    def __post_init__(self) -> None:
+        if self.ensemble and not self.validate_every:
+            raise UserError("evaluate.ensemble chooses among validated checkpoints; set evaluate.validate_every to 1 or more")
 
 
 def merge(*requests: Mapping[str, Any]) -> dict[str, Any]:

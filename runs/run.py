@@ -18,6 +18,7 @@ from runs.evaluate import Evaluation, evaluate
 from runs.evaluate_episodes import diagnostics, evaluate_episodes
 from runs.plan import Plan
 from runs.progress import Progress
+from runs.selection import Ensemble, Selection
 from runs.store import FORMAT, Store, load_checkpoint, write_json
 from runs.tables import write_matrix
 from scenarios.episodic import EpisodicScenario
@@ -77,7 +78,9 @@ class Run:
     def __post_init__(self) -> None:
         plan = self.plan
         self.position = Position()
-        self.engine = Engine(plan.strategy, plan.train, plan.randomness, plan.device, self.progress, self.save)
+        self.engine = Engine(plan.strategy, plan.train, plan.randomness, plan.device, self.progress, self.reached)
+        options = plan.evaluation
+        self.selection = Selection(plan.strategy, options.validate_every, options.ensemble, options.batch_size)
         self._started = time.perf_counter()
         self._saved = -math.inf
 
@@ -107,6 +110,7 @@ class Run:
         for experience in experiences[self.position.experience :]:
             start = self.position if self.position.experience == experience.index else Position(experience.index)
             self.engine.learn(experience, start)
+            self.validate(experience.index, 0, over=True)
             result = self.test(experience.index + 1)
             self.matrix.append(result.row)
             self.extra = result.summary
@@ -128,6 +132,8 @@ class Run:
         options = self.plan.evaluation
         if isinstance(self.plan.scenario, EpisodicScenario):
             result = evaluate_episodes(self.plan.strategy, self.plan.scenario, batch_size=options.batch_size, only_first=not learned)
+            if learned and self.selection.best:
+                result.summary["few_shot_ensemble"] = self.ensemble()
         else:
             result = evaluate(
                 self.plan.strategy,
@@ -142,6 +148,45 @@ class Run:
         if self.store:
             self.store.append_metrics([{"after_experience": after, **row} for row in result.rows])
         return result
+
+    def ensemble(self) -> dict[str, Any]:
+        """Test the best checkpoints of the last experience together.
+
+        Returns:
+            Entries as those of `few_shot_accuracy`, the number of `members`, and the `iterations` that they are of.
+        """
+        assert isinstance(self.plan.scenario, EpisodicScenario)
+        best = self.selection.best
+        together = Ensemble(self.plan.strategy, [each["state"] for each in best])
+        result = evaluate_episodes(together, self.plan.scenario, batch_size=self.plan.evaluation.batch_size)
+        kept = {"members": len(best), "iterations": [each["iteration"] for each in best]}
+        return {**result.summary["few_shot_accuracy"], **kept}
+
+    def validate(self, experience: int, passes: int, *, over: bool) -> None:
+        """Validate a learner of episodes, if it is time, and write the rows down.
+
+        Args:
+            experience: the one that is being learned.
+            passes: done in it so far.
+            over: whether it has been learned.
+        """
+        if isinstance(self.plan.scenario, EpisodicScenario):
+            clock = time.perf_counter()
+            rows = self.selection.look(self.plan.scenario, experience, passes, over)
+            self.seconds["evaluate"] += time.perf_counter() - clock
+            if self.store:
+                self.store.append_metrics(rows)
+
+    def reached(self, position: Position, *, boundary: bool) -> None:
+        """Training has come to a boundary: validate and take a checkpoint, if it is time.
+
+        Args:
+            position: what is done.
+            boundary: whether a phase has just ended, or the user has interrupted.
+        """
+        if position.epoch and not position.step:
+            self.validate(position.experience, position.epoch, over=False)
+        self.save(position, boundary=boundary)
 
     def save(self, position: Position, *, boundary: bool) -> None:
         """Take a checkpoint, if it is time.
@@ -162,6 +207,7 @@ class Run:
                 "initial": self.initial,
                 "matrix": self.matrix,
                 "extra": self.extra,
+                "selection": self.selection.state_dict(),
                 "metrics_length": self.store.metrics_length,
                 "seconds": {**self.seconds, "wall": self.wall_seconds(), "train": self.engine.train_seconds},
                 "phase_seconds": self.engine.phase_seconds,
@@ -186,6 +232,8 @@ class Run:
         self.engine.load_state_dict(state["engine"])
         self.position = Position(**state["position"])
         self.initial, self.matrix, self.extra = state["initial"], state["matrix"], state["extra"]
+        if "selection" in state:
+            self.selection.load_state_dict(state["selection"])
         self.seconds = {name: value for name, value in state["seconds"].items() if name != "train"}
         self.engine.train_seconds, self.engine.phase_seconds = state["seconds"]["train"], state.get("phase_seconds", {})
 

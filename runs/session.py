@@ -211,10 +211,15 @@ def show_few_shot(summary: Mapping[str, Any], console: Console) -> None:
         summary: of the run.
         console: where to.
     """
-    for name, result in ((summary["scenario"], summary["few_shot_accuracy"]), ("cross-domain", summary.get("cross_domain"))):
+    several = summary.get("few_shot_ensemble")
+    name = f"{summary['scenario']}, ensemble of the {several['members']} best checkpoints in validation" if several else ""
+    for where, result in (
+        (summary["scenario"], summary["few_shot_accuracy"]),
+        (name, several),
+        (summary.get("cross_domain", {}).get("scenario"), summary.get("cross_domain")),
+    ):
         if not result:
             continue
-        where = result.get("scenario", name)
         console.print(
             f"{where}: {result['ways']}-way {result['shots']}-shot accuracy {100 * result['mean']:.2f} ± {100 * result['ci95']:.2f} % "
             f"(95 % interval over {result['episodes']} episodes; bn_mode {summary.get('bn_mode', 'none')})",

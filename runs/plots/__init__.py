@@ -15,17 +15,18 @@ from runs.groups import Group
 from runs.plots import style
 from runs.plots.comparison import compare
 from runs.plots.curves import forgetting_curves
-from runs.plots.episodes import adaptation, inside
+from runs.plots.episodes import adaptation, inside, training_curve
 from runs.plots.matrix import accuracy_matrix
 from runs.plots.routing import capacity, generated_samples, task_confusion
 from runs.records import Run
 from scenarios.errors import UserError
 
-__all__ = ["PLOTS", "accuracy_matrix", "adaptation", "compare", "draw", "draw_comparison", "forgetting_curves", "inside"]
+__all__ = ["PLOTS", "accuracy_matrix", "adaptation", "compare", "draw", "draw_comparison", "forgetting_curves", "inside", "training_curve"]
 
 PLOTS: dict[str, Callable[[Run], Figure | None]] = {
     "forgetting_curves": forgetting_curves,
     "accuracy_matrix": accuracy_matrix,
+    "training_curve": training_curve,
     "adaptation": adaptation,
     "inside_episodes": inside,
     "task_confusion": task_confusion,

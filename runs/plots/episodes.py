@@ -1,7 +1,8 @@
-"""Figures of few-shot runs: accuracy against adaptation steps, and what a method did inside episodes."""
+"""Figures of few-shot runs: the training curve, accuracy against adaptation steps, and what a method did inside episodes."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy
@@ -19,6 +20,36 @@ INSIDE = {
     "pseudo_label_accuracy": ("Accuracy of the pseudo-labels", "adaptation steps", "accuracy"),
 }
 """Diagnostic [episodes, positions] to its title and axes."""
+COLOURS = (style.OKABE_ITO[5], style.OKABE_ITO[0])
+"""Of the training and of the validation classes."""
+
+
+def training_curve(run: Run) -> Figure | None:
+    """Draw accuracy on episodes of the training and of the validation classes against meta-iterations.
+
+    Args:
+        run: a finished run.
+
+    Returns:
+        The figure, or None where the run was not validated while it was trained, or once only.
+    """
+    path = run.directory / "metrics.jsonl"
+    text = path.read_text(encoding="utf-8") if path.exists() and "few_shot_accuracy" in run.summary else ""
+    rows = [row for row in map(json.loads, text.splitlines()) if "iteration" in row]
+    if len({row["iteration"] for row in rows}) < 2:
+        return None
+    whole, body = style.figure(6.0, 3.6, "Training curve", f"{caption(run)} · each point over 100 episodes, after adaptation")
+    axes = body.subplots()
+    for (metric, label), colour in zip((("training_accuracy", "training classes"), ("validation_accuracy", "validation classes")), COLOURS):
+        line = [(row["iteration"], 100 * row["value"]) for row in rows if row["metric"] == metric]
+        axes.plot(*zip(*line), color=colour, marker="o", markersize=4.0, linewidth=1.6, label=label)
+    ways = run.summary["few_shot_accuracy"]["ways"]
+    axes.axhline(100 / ways, color=style.GREY, linewidth=0.9, linestyle=":", label="chance")
+    axes.set_xlabel("meta-iterations", fontsize=9.5, color=style.INK)
+    axes.set_ylabel("accuracy on the queries, %", fontsize=9.5, color=style.INK)
+    _clean(axes)
+    axes.legend(frameon=False, fontsize=8.5, loc="lower right")
+    return whole
 
 
 def adaptation(run: Run) -> Figure | None:
