@@ -140,11 +140,15 @@ def recipe(
     out: Annotated[Path | None, typer.Option(help="Where its runs are written; by default ./simulations/NAME.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="Where data sets lie; else $PALIMPSEST_DATA, else ./data.")] = None,
     scale: Annotated[str, typer.Option(help="The recipe's scale: small (a CPU) or paper.")] = "small",
+    results: Annotated[Path | None, typer.Option(help="Write a table of all recorded runs (in --out) into this file.")] = None,
 ) -> None:
     """Repeat a published experiment, and set its numbers beside the paper's."""
     from runs import recipe as recipes
 
-    recipes.run(name, out, data_root, scale)
+    if results:
+        recipes.write_results(results, out or Path("simulations"), scale)
+    else:
+        recipes.run(name, out, data_root, scale)
 
 
 def main() -> None:

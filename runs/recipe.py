@@ -11,6 +11,8 @@ A recipe is a YAML file under `runs/recipes/`:
     expected: [{run: label, metric: average_accuracy, value: 0.785, source: where, tolerance: 0.015}]
 
 Where the paper gives the standard error of its mean (`sem`), three standard errors of the difference are added to the tolerance.
+
+`simulate recipe --results FILE` writes one table of all recipes, from the runs that are recorded in the folder where recipes write theirs.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ class Line:
         paper: the published number; None where there is none.
         source: where it was published.
         verdict: within the tolerance or not, in a word; empty where there is nothing to hold it against.
+        within: of a few-shot accuracy, half of the 95 % interval of that mean over test episodes alone, the seeds being what they are.
     """
 
     label: str
@@ -52,6 +55,7 @@ class Line:
     paper: float | None
     source: str
     verdict: str
+    within: float | None = None
 
 
 def names() -> list[str]:
@@ -124,7 +128,7 @@ def table(recipe: Mapping[str, Any], folder: Path, scale: str) -> list[Line]:
     expected = list(recipe.get("expected", ()))
     default = recipe.get("metric", "average_accuracy")
     covered = {(entry["run"], entry["metric"]) for entry in expected}
-    labels = [*recipe["runs"], *recipe["scales"][scale].get("runs", ())]
+    labels = dict.fromkeys([*recipe["runs"], *recipe["scales"][scale].get("runs", ())])
     rest = [{"run": label, "metric": default} for label in labels if (label, default) not in covered]
     return [_line(entry, folder) for entry in expected + rest]
 
@@ -148,7 +152,7 @@ def run(name: str | None, out: Path | None, data_root: Path | None, scale: str) 
             console.print(f"{each:<28} {read(each)['title']}")
         return
     recipe = read(name)
-    folder = out or Path("simulations") / f"{name}-{scale}"
+    folder = out or _folder(name, scale)
     wanted = requests(recipe, scale)
     minutes = recipe["scales"][scale].get("minutes", "?")
     console.print(f"{recipe['title']} ({recipe['paper']}); about {minutes} minutes; writing to {folder}")
@@ -183,6 +187,50 @@ def to_markdown(recipe: Mapping[str, Any], scale: str, lines: list[Line]) -> str
     return "\n".join(rows) + "\n"
 
 
+def write_results(file: Path, root: Path, scale: str) -> None:
+    """Write the tables of all recipes into one file, from recorded runs alone; nothing is run.
+
+    Args:
+        file: Markdown; is replaced.
+        root: the folder in which each recipe's runs lie under `NAME-SCALE`.
+        scale: the scale that was run.
+
+    Raises:
+        UserError: no recipe has a finished run there.
+    """
+    parts, missing = [], []
+    for name in names():
+        recipe, folder = read(name), _folder(name, scale, root)
+        lines = table(recipe, folder, scale) if scale in recipe["scales"] else []
+        if any(line.ours is not None for line in lines):
+            command = f"simulate recipe {name}" + ("" if scale == "small" else f" --scale {scale}")
+            parts.append(f"{to_markdown(recipe, scale, lines)}\n`{command}`: {_record(folder)}.\n")
+        else:
+            missing.append(f"`{name}`")
+    if not parts:
+        raise UserError(f"no finished run of a recipe in '{root}'; run one first: simulate recipe NAME")
+    head = "# Published claims, and what our runs gave\n\nPercent, means over seeds with 95 % intervals (Student's t).\n"
+    head += "Written by `simulate recipe --results`.\n"
+    tail = f"Not run yet: {', '.join(missing)}.\n" if missing else ""
+    file.write_text("\n".join([head, *parts, tail]).rstrip() + "\n", encoding="utf-8")
+
+
+def _folder(name: str, scale: str, root: Path = Path("simulations")) -> Path:
+    return root / f"{name}-{scale}"
+
+
+def _record(folder: Path) -> str:
+    # Which code the runs were made with, on what, and how long they took.
+    import json
+
+    summaries = [json.loads(path.read_text()) for path in folder.glob("*/seed-*/summary.json")]
+    environments = [json.loads(path.read_text()) for path in folder.glob("*/seed-*/environment.json")]
+    minutes = sum(summary.get("wall_seconds", 0) for summary in summaries) / 60
+    commits = sorted({(each["code"].get("commit") or each["code"]["version"])[:7] for each in environments})
+    machines = sorted({f"{each['device']['name']}, {each['threads']} threads, torch {each['torch']}" for each in environments})
+    return f"{len(summaries)} runs, {minutes:.0f} minutes in all; {'; '.join(machines)}; code {', '.join(commits)}"
+
+
 def _named(request: Mapping[str, Any]) -> dict[str, Any]:
     sections = ("scenario", "strategy", "network")
     return {key: {"name": value} if key in sections and isinstance(value, str) else value for key, value in request.items()}
@@ -193,13 +241,16 @@ def _line(entry: Mapping[str, Any], folder: Path) -> Line:
 
     from metrics.statistics import over_seeds
 
-    values = []
+    values, halves = [], []
+    path, _, last = entry["metric"].rpartition(".")
     for summary in sorted((folder / entry["run"]).glob("seed-*/summary.json")):
-        value: Any = json.loads(summary.read_text())
-        for key in entry["metric"].split("."):
-            value = value.get(key) if isinstance(value, dict) else None
-        if isinstance(value, (int, float)):
-            values.append(float(value))
+        at: Any = json.loads(summary.read_text())
+        for key in path.split(".") if path else ():
+            at = at.get(key, {})
+        if isinstance(at.get(last), (int, float)):
+            values.append(float(at[last]))
+            if last == "mean" and "ci95" in at:
+                halves.append(float(at["ci95"]))
     spread = over_seeds(values) if values else None
     ours = spread.mean if spread else None
     paper, tolerance = entry.get("value"), entry.get("tolerance")
@@ -209,7 +260,8 @@ def _line(entry: Mapping[str, Any], folder: Path) -> Line:
             tolerance += 3 * math.hypot(entry["sem"], (spread.sd or 0.0) / math.sqrt(spread.n))
         verdict = "yes" if abs(ours - paper) <= tolerance else f"no ({100 * (ours - paper):+.1f} points)"
     half = spread.ci95 if spread else None
-    return Line(entry["run"], entry["metric"], ours, half, len(values), paper, entry.get("source", ""), verdict)
+    within = math.hypot(*halves) / len(halves) if halves else None
+    return Line(entry["run"], entry["metric"], ours, half, len(values), paper, entry.get("source", ""), verdict, within)
 
 
 def _distance(recipe: Mapping[str, Any], scale: str) -> str:
@@ -221,7 +273,8 @@ def _ours(line: Line) -> str:
     if line.ours is None:
         return "not run"
     interval = "" if line.half is None or math.isnan(line.half) else f" ± {100 * line.half:.2f}"
-    return f"{100 * line.ours:.2f}{interval}"
+    episodes = "" if line.within is None else f" (± {100 * line.within:.2f} over episodes)"
+    return f"{100 * line.ours:.2f}{interval}{episodes}"
 
 
 def _paper(line: Line) -> str:

@@ -73,3 +73,35 @@ def test_the_table_holds_our_mean_against_the_papers_number(tmp_path: Path) -> N
     text = recipe.to_markdown(EXAMPLE, "small", [first, second])
     assert "| one | average_accuracy | 58.00 ±" in text
     assert "| two | average_accuracy | not run | 0 |" in text
+
+
+def test_all_recorded_runs_stand_in_one_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no finished run"):
+        recipe.write_results(tmp_path / "results.md", tmp_path, "small")
+    place = tmp_path / "split-mnist-small" / "naive-task" / "seed-0"
+    place.mkdir(parents=True)
+    (place / "summary.json").write_text(json.dumps({"average_accuracy": 0.85, "wall_seconds": 90}))
+    environment = {"code": {"version": "0.1.0", "commit": "0123456789"}, "device": {"name": "a chip"}, "threads": 1, "torch": "2.9"}
+    (place / "environment.json").write_text(json.dumps(environment))
+    recipe.write_results(tmp_path / "results.md", tmp_path, "small")
+    text = (tmp_path / "results.md").read_text()
+    assert "| naive-task | average_accuracy | 85.00 | 1 | 85.15 (SEM 1.00) | yes |" in text
+    assert "`simulate recipe split-mnist`: 1 runs, 2 minutes in all; a chip, 1 threads, torch 2.9; code 0123456." in text
+    assert "Not run yet: " in text and "`split-cifar10`" in text
+
+
+def test_few_shot_accuracy_also_has_its_interval_over_episodes(tmp_path: Path) -> None:
+    for seed, (mean, half) in enumerate(((0.3, 0.03), (0.4, 0.04))):
+        folder = tmp_path / "one" / f"seed-{seed}"
+        folder.mkdir(parents=True)
+        (folder / "summary.json").write_text(json.dumps({"few_shot_accuracy": {"mean": mean, "ci95": half}}))
+    entry = {"run": "one", "metric": "few_shot_accuracy.mean", "value": 0.4}
+    line = recipe.table({**EXAMPLE, "expected": [entry]}, tmp_path, "small")[0]
+    assert line.ours == pytest.approx(0.35)
+    assert line.within == pytest.approx(0.025)
+    assert "(± 2.50 over episodes)" in recipe.to_markdown(EXAMPLE, "small", [line])
+
+
+def test_a_run_that_a_scale_words_anew_has_one_line(tmp_path: Path) -> None:
+    scales = {"small": {"runs": {"one": {"strategy": "joint"}}}}
+    assert [line.label for line in recipe.table({**EXAMPLE, "scales": scales, "expected": []}, tmp_path, "small")] == ["one", "two"]
