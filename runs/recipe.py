@@ -6,10 +6,11 @@ A recipe is a YAML file under `runs/recipes/`:
     paper: citation of the numbers
     distance: how our protocol differs from the paper's, for each scale
     base: the request that all runs share
-    scales: {small: {seeds: 3, minutes: 20, runs: {...of this scale alone}, ...request on top of base}, paper: {...}}
+    scales: {small: {seeds: 3, minutes: 20, runs: {...}, expected: [...], ...request on top of base}, paper: {...}}
     runs: {label: request on top of that}
     expected: [{run: label, metric: average_accuracy, value: 0.785, source: where, tolerance: 0.015}]
 
+A scale's own `runs` are added to the recipe's; its own `expected` replaces the recipe's (a smaller protocol has other published numbers).
 Where the paper gives the standard error of its mean (`sem`), three standard errors of the difference are added to the tolerance.
 
 `simulate recipe --results FILE` writes one table of all recipes, from the runs that are recorded in the folder where recipes write theirs.
@@ -105,6 +106,7 @@ def requests(recipe: Mapping[str, Any], scale: str) -> dict[str, list[dict[str, 
         raise UserError(f"this recipe has no scale '{scale}'{nearest(scale, recipe['scales'])}")
     own = dict(recipe["scales"][scale])
     own.pop("minutes", None)
+    own.pop("expected", None)
     labels = {**recipe["runs"], **own.pop("runs", {})}
     seeds, first = own.pop("seeds", 1), own.pop("first_seed", 0)
     wanted = {}
@@ -125,7 +127,7 @@ def table(recipe: Mapping[str, Any], folder: Path, scale: str) -> list[Line]:
     Returns:
         A line for each expectation, and for each run's average accuracy that nothing is expected of.
     """
-    expected = list(recipe.get("expected", ()))
+    expected = list(recipe["scales"][scale].get("expected", recipe.get("expected", ())))
     default = recipe.get("metric", "average_accuracy")
     covered = {(entry["run"], entry["metric"]) for entry in expected}
     labels = dict.fromkeys([*recipe["runs"], *recipe["scales"][scale].get("runs", ())])

@@ -70,6 +70,9 @@ def test_the_table_holds_our_mean_against_the_papers_number(tmp_path: Path) -> N
     assert recipe.table(near, tmp_path, "small")[0].verdict == "no (+8.0 points)"
     near["expected"][0]["sem"] = 0.03
     assert recipe.table(near, tmp_path, "small")[0].verdict == "yes"
+    own = {**EXAMPLE, "scales": {"small": {**EXAMPLE["scales"]["small"], "expected": []}}}
+    assert [line.paper for line in recipe.table(own, tmp_path, "small")] == [None, None]
+    assert recipe.requests(own, "small") == recipe.requests(EXAMPLE, "small")
     text = recipe.to_markdown(EXAMPLE, "small", [first, second])
     assert "| one | average_accuracy | 58.00 ±" in text
     assert "| two | average_accuracy | not run | 0 |" in text
