@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from scenarios.episodes import EpisodeBatch, EpisodeBatches
+from scenarios.errors import UserError
 from scenarios.options import option
 from strategies.base import Setup, Strategy
 from strategies.episodic.inner import cross_entropy
@@ -59,7 +60,12 @@ class MetaStrategy(Strategy):
 
         Args:
             setup: what it will meet, and how it is trained.
+
+        Raises:
+            UserError: bf16 was asked for; inner steps are small differences, for which it has too few digits.
         """
+        if setup.train.precision != "float32":
+            raise UserError("learners of episodes compute in float32 alone; leave train.precision=bf16 out")
         super().prepare(setup)
         self.net = FunctionalNetwork(self.network)
         with torch.random.fork_rng(devices=[]):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from scenarios.errors import UserError
 from strategies.meta import BATCHES_A_PASS, query_targets, support_targets
+from strategies.phase import TrainConfig
 from tests.strategies.episodes import episodes, learner, padded
 
 ALL = ["maml", "anil", "l2f", "cxgrad", "tapl", "protonet", "protonet-soft", "protonet-cluster", "protonet-masked", "label-propagation"]
@@ -68,3 +72,9 @@ def test_grey_images_have_omniglots_protocol_and_colour_images_miniimagenets() -
     grey, colour = learner("maml").report(), learner("maml", "conv", shape=(3, 8, 8)).report()
     assert (grey["inner_steps"], grey["inner_rate"], grey["meta_batch"]) == (1, 0.4, 32)
     assert (colour["inner_steps"], colour["inner_rate"], colour["meta_batch"]) == (5, 0.01, 4)
+
+
+def test_bf16_is_refused() -> None:
+    one = learner("maml")
+    with pytest.raises(UserError, match="float32 alone"):
+        one.prepare(replace(one.setup, train=TrainConfig(precision="bf16")))
