@@ -359,5 +359,7 @@ def curvature(plan: Plan) -> list[dict[str, Any]]:
 
 
 def _standing(row: list[float], index: int) -> str:
+    if len(row) == 1:
+        return f"accuracy {100 * row[0]:.1f} %"
     seen = [value for value in row[: index + 1] if not math.isnan(value)]
     return f"accuracy {100 * row[index]:.1f} % on it, {100 * sum(seen) / len(seen):.1f} % on all so far" if seen else "not testable yet"

@@ -220,9 +220,10 @@ def show_few_shot(summary: Mapping[str, Any], console: Console) -> None:
     ):
         if not result:
             continue
+        few = ", too few to report" if result.get("too_few_episodes") else ""
         console.print(
             f"{where}: {result['ways']}-way {result['shots']}-shot accuracy {100 * result['mean']:.2f} ± {100 * result['ci95']:.2f} % "
-            f"(95 % interval over {result['episodes']} episodes; bn_mode {summary.get('bn_mode', 'none')})",
+            f"(95 % interval over {result['episodes']} episodes{few}; bn_mode {summary.get('bn_mode', 'none')})",
             style="bold",
             highlight=False,
         )

@@ -27,14 +27,14 @@ def forgetting_curves(run: Run) -> Figure | None:
         run: a finished run.
 
     Returns:
-        The figure, or None where the run has no accuracy matrix.
+        The figure, or None where the run has no accuracy matrix, or one of a single experience.
     """
     import torch
 
     from metrics.continual import average_accuracy_seen
 
     read = run.matrix()
-    if read is None:
+    if read is None or len(read[0]) < 2:
         return None
     names, matrix = learned(read[0], read[2])
     count = len(names)

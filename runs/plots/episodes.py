@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from runs.plots import style
-from runs.plots.curves import caption
 from runs.records import Run
 
 INSIDE = {
@@ -38,7 +37,7 @@ def training_curve(run: Run) -> Figure | None:
     rows = [row for row in map(json.loads, text.splitlines()) if "iteration" in row]
     if len({row["iteration"] for row in rows}) < 2:
         return None
-    whole, body = style.figure(6.0, 3.6, "Training curve", f"{caption(run)} · each point over 100 episodes, after adaptation")
+    whole, body = style.figure(7.2, 3.6, "Training curve", f"{_caption(run)} · 100 episodes a point")
     axes = body.subplots()
     for (metric, label), colour in zip((("training_accuracy", "training classes"), ("validation_accuracy", "validation classes")), COLOURS):
         line = [(row["iteration"], 100 * row["value"]) for row in rows if row["metric"] == metric]
@@ -48,7 +47,7 @@ def training_curve(run: Run) -> Figure | None:
     axes.set_xlabel("meta-iterations", fontsize=9.5, color=style.INK)
     axes.set_ylabel("accuracy on the queries, %", fontsize=9.5, color=style.INK)
     _clean(axes)
-    axes.legend(frameon=False, fontsize=8.5, loc="lower right")
+    _legend(axes)
     return whole
 
 
@@ -65,7 +64,7 @@ def adaptation(run: Run) -> Figure | None:
     if "per_step" not in result:
         return None
     title = f"Accuracy while adapting, {result['ways']}-way {result['shots']}-shot"
-    whole, body = style.figure(6.0, 3.6, title, f"{caption(run)} · first {result['per_step_episodes']} test episodes, band: 95 % interval")
+    whole, body = style.figure(7.2, 3.6, title, f"{_caption(run)} · first {result['per_step_episodes']} test episodes, 95 % band")
     axes = body.subplots()
     series = [(run.summary["scenario"], result)]
     if "per_step" in run.summary.get("cross_domain", {}):
@@ -77,7 +76,7 @@ def adaptation(run: Run) -> Figure | None:
     axes.set_ylabel("accuracy on the queries, %", fontsize=9.5, color=style.INK)
     axes.set_xticks(range(len(result["per_step"])))
     _clean(axes)
-    axes.legend(frameon=False, fontsize=8.5, loc="lower right")
+    _legend(axes)
     return whole
 
 
@@ -99,8 +98,8 @@ def inside(run: Run) -> Figure | None:
     shown = [(name, found[f"episodes/{name}"].numpy()) for name in INSIDE if f"episodes/{name}" in found]
     if not shown:
         return None
-    words = f"{caption(run)} · mean, and 10th to 90th percentile over episodes"
-    whole, body = style.figure(5.4 * len(shown), 3.6, "Inside the episodes", words)
+    words = f"{_caption(run)} · mean, and 10th to 90th percentile"
+    whole, body = style.figure(max(7.2, 5.4 * len(shown)), 3.6, "Inside the episodes", words)
     for axes, (name, values), colour in zip(numpy.atleast_1d(body.subplots(1, len(shown))), shown, style.OKABE_ITO):
         title, x, y = INSIDE[name]
         flat = values.reshape(len(values), -1) if values.ndim < 3 else values.reshape(-1, values.shape[-1])
@@ -114,6 +113,14 @@ def inside(run: Run) -> Figure | None:
         axes.set_xticks(places)
         _clean(axes)
     return whole
+
+
+def _caption(run: Run) -> str:
+    return f"{run.summary['scenario']} · {run.strategy} · seed {run.seed} · {run.data}"
+
+
+def _legend(axes: Axes) -> None:
+    axes.legend(fontsize=8.5, loc="best", facecolor="white", edgecolor="none", framealpha=0.9)
 
 
 def _band(axes: Axes, mean: numpy.ndarray, half: numpy.ndarray, colour: Any, label: str) -> None:

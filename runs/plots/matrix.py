@@ -27,10 +27,10 @@ def accuracy_matrix(run: Run) -> Figure | None:
         run: a finished run.
 
     Returns:
-        The figure, or None where the run has no accuracy matrix.
+        The figure, or None where the run has no accuracy matrix, or one of a single experience.
     """
     read = run.matrix()
-    if read is None:
+    if read is None or len(read[0]) < 2:
         return None
     names, initial, matrix = read
     rows, columns = matrix.shape

@@ -81,9 +81,9 @@ def test_empty_cells_are_left_open_and_without_numbers(tmp_path):
     numpy.testing.assert_array_equal(lower.images[0].get_array().mask, numpy.triu(numpy.ones((5, 5)), 1))
 
 
-@pytest.mark.parametrize("experiences", [1, 2, 30])
-def test_very_short_and_long_streams_can_be_drawn(tmp_path, experiences):
-    assert len(plots.draw(make_run(tmp_path / "run", experiences=experiences, setting="class"))) == 2
+@pytest.mark.parametrize(("experiences", "figures"), [(1, 0), (2, 2), (30, 2)])
+def test_very_short_and_long_streams_can_be_drawn_and_one_experience_makes_no_matrix(tmp_path, experiences, figures):
+    assert len(plots.draw(make_run(tmp_path / "run", experiences=experiences, setting="class"))) == figures
 
 
 @pytest.mark.parametrize("lowest", [0.0, 0.07, 0.42, 0.83, 0.93, 1.0])
