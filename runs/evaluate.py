@@ -68,12 +68,10 @@ def evaluate(
     names = ("task", "class") if scenario.setting != "domain" else ("domain", "domain")
     for experience, both in zip(asked, values):
         total = len(getattr(experience, side))
-        known = {
-            names[0]: strategy.answers(experience.index) or names[0] == "class",
-            names[1]: experience.index < learned and not strategy.needs_label
-            if names[1] == "class"
-            else strategy.answers(experience.index),
-        }
+        answers = strategy.answers(experience.index)
+        known = {names[0]: answers, names[1]: answers}
+        if names[1] == "class":
+            known["class"] = answers and experience.index < learned and not strategy.needs_label
         for name, value in dict(zip(names, both)).items():
             if known[name]:
                 rows.append({"metric": f"accuracy_{name}", "value": value / total, "on_experience": experience.index})

@@ -60,7 +60,7 @@ def test_on_the_first_experience_it_is_naive():
     joint, naive = (prepared(name, setup) for name in ("joint", "naive"))
     for strategy in (joint, naive):
         run_experience(strategy, setup.scenario.experiences[0])
-    assert equal(joint.state_dict(), naive.state_dict())
+    assert equal(joint.network.state_dict(), naive.network.state_dict())
 
 
 def test_a_number_of_steps_counts_for_each_experience():
@@ -73,3 +73,17 @@ def test_it_reads_only_what_has_been_met():
     setup = make_setup(tiny_scenario())
     strategy = prepared("joint", setup)
     assert strategy.phases(setup.scenario.experiences[1])[0].batches.examples.tasks.unique().tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("setting", ["task", "domain", "class"])
+def test_trained_once_it_is_what_it_is_after_every_experience_and_answers_only_then(setting):
+    setup = make_setup(tiny_scenario(setting))
+    every, last = prepared("joint", setup), prepared("joint", setup, when="last")
+    run_stream(every)
+    *earlier, final = setup.scenario.experiences
+    for experience in earlier:
+        run_experience(last, experience)
+        assert not last.answers(0)
+    run_experience(last, final)
+    assert last.answers(0)
+    assert equal(every.state_dict(), last.state_dict())
