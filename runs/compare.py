@@ -167,6 +167,9 @@ def _notes(groups: Sequence[Group], rows: Sequence[Row]) -> Iterable[str]:
         yield "Mean ± 95 % interval over seeds (Student's t), and standard deviation."
     if len({row.seeds for row in rows}) > 1:
         yield "The groups ran with different seeds."
+    for key, words in (("bn_mode", "Batch norm"), ("label", "Note")):
+        if told := [f"{group.label}: {group.runs[0].summary[key]}" for group in groups if key in group.runs[0].summary]:
+            yield f"{words}: {'; '.join(told)}."
     if len({group.runs[0].strategy for group in groups}) > 1:
         shared = [{key: value for key, value in group.runs[0].options.items() if not key.startswith("strategy.")} for group in groups]
         for key in differing(shared):

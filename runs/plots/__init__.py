@@ -15,13 +15,24 @@ from runs.groups import Group
 from runs.plots import style
 from runs.plots.comparison import compare
 from runs.plots.curves import forgetting_curves
-from runs.plots.episodes import adaptation, inside, training_curve
+from runs.plots.episodes import adaptation, compare_few_shot, inside, training_curve
 from runs.plots.matrix import accuracy_matrix
 from runs.plots.routing import capacity, generated_samples, task_confusion
 from runs.records import Run
 from scenarios.errors import UserError
 
-__all__ = ["PLOTS", "accuracy_matrix", "adaptation", "compare", "draw", "draw_comparison", "forgetting_curves", "inside", "training_curve"]
+__all__ = [
+    "PLOTS",
+    "accuracy_matrix",
+    "adaptation",
+    "compare",
+    "compare_few_shot",
+    "draw",
+    "draw_comparison",
+    "forgetting_curves",
+    "inside",
+    "training_curve",
+]
 
 PLOTS: dict[str, Callable[[Run], Figure | None]] = {
     "forgetting_curves": forgetting_curves,
@@ -63,7 +74,7 @@ def draw_comparison(groups: Sequence[Group], path: Path) -> Path:
     Raises:
         UserError: the runs have no accuracy matrices.
     """
-    figure = compare(groups)
+    figure = compare_few_shot(groups) or compare(groups)
     if figure is None:
         raise UserError("these runs have no accuracy matrix to draw; read their table instead")
     return style.save(figure, path)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from runs.groups import Group, title
 from runs.plots import style
 from runs.records import Run
 
 INSIDE = {
     "attenuation": ("L2F's attenuation of each parameter tensor", "parameter tensor", "attenuation"),
     "log_gamma": ("CxGrad's scale of each convolution", "convolution", "log gamma"),
-    "context_norm": ("Norm of CxGrad's context", "adaptation steps", "|c|"),
-    "pseudo_label_accuracy": ("Accuracy of the pseudo-labels", "adaptation steps", "accuracy"),
+    "context_norm": ("Norm of CxGrad's context", "adaptation step", "|c|"),
+    "pseudo_label_accuracy": ("Accuracy of the pseudo-labels", "adaptation step", "accuracy"),
 }
 """Diagnostic [episodes, positions] to its title and axes."""
 COLOURS = (style.OKABE_ITO[5], style.OKABE_ITO[0])
@@ -63,8 +65,8 @@ def adaptation(run: Run) -> Figure | None:
     result = run.summary.get("few_shot_accuracy", {})
     if "per_step" not in result:
         return None
-    title = f"Accuracy while adapting, {result['ways']}-way {result['shots']}-shot"
-    whole, body = style.figure(7.2, 3.6, title, f"{_caption(run)} · first {result['per_step_episodes']} test episodes, 95 % band")
+    heading = f"Accuracy while adapting, {result['ways']}-way {result['shots']}-shot"
+    whole, body = style.figure(7.2, 3.6, heading, f"{_caption(run)} · first {result['per_step_episodes']} test episodes, 95 % band")
     axes = body.subplots()
     series = [(run.summary["scenario"], result)]
     if "per_step" in run.summary.get("cross_domain", {}):
@@ -81,7 +83,7 @@ def adaptation(run: Run) -> Figure | None:
 
 
 def inside(run: Run) -> Figure | None:
-    """Draw what a method did inside test episodes: mean and spread over episodes, by tensor or by step.
+    """Draw what a method did inside test episodes: median and spread over episodes, by tensor or by step.
 
     Args:
         run: a finished run.
@@ -98,20 +100,55 @@ def inside(run: Run) -> Figure | None:
     shown = [(name, found[f"episodes/{name}"].numpy()) for name in INSIDE if f"episodes/{name}" in found]
     if not shown:
         return None
-    words = f"{_caption(run)} · mean, and 10th to 90th percentile"
-    whole, body = style.figure(max(7.2, 5.4 * len(shown)), 3.6, "Inside the episodes", words)
-    for axes, (name, values), colour in zip(numpy.atleast_1d(body.subplots(1, len(shown))), shown, style.OKABE_ITO):
-        title, x, y = INSIDE[name]
+    columns = min(len(shown), 2)
+    lines = -(-len(shown) // columns)
+    words = f"{_caption(run)} · median, and 10th to 90th percentile"
+    whole, body = style.figure(max(7.2, 5.0 * columns), 0.6 + 2.9 * lines, "Inside the episodes", words)
+    panels = numpy.atleast_1d(body.subplots(lines, columns)).ravel()
+    for axes, (name, values), colour in zip(panels, shown, style.OKABE_ITO):
+        heading, x, y = INSIDE[name]
         flat = values.reshape(len(values), -1) if values.ndim < 3 else values.reshape(-1, values.shape[-1])
-        low, high = numpy.percentile(flat, [10, 90], axis=0)
-        places = numpy.arange(flat.shape[1])
-        axes.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0)
-        axes.plot(places, flat.mean(0), color=colour, marker="o", markersize=4.5, linewidth=1.6)
-        axes.set_title(title, fontsize=9.5, color=style.INK, loc="left")
+        low, middle, high = numpy.percentile(flat, [10, 50, 90], axis=0)
+        places = numpy.arange(1, flat.shape[1] + 1)
+        axes.errorbar(places, middle, (middle - low, high - middle), color=colour, fmt="o-", markersize=4.5, capsize=3)
+        axes.set_title(heading, fontsize=9.5, color=style.INK, loc="left")
         axes.set_xlabel(x, fontsize=9.5, color=style.INK)
         axes.set_ylabel(y, fontsize=9.5, color=style.INK)
         axes.set_xticks(places)
         _clean(axes)
+    for axes in panels[len(shown) :]:
+        axes.set_visible(False)
+    return whole
+
+
+def compare_few_shot(groups: Sequence[Group]) -> Figure | None:
+    """Draw groups of few-shot runs side by side: mean accuracy, and its 95 % interval over seeds, or for one seed over episodes.
+
+    Args:
+        groups: at least one.
+
+    Returns:
+        The figure, or None where a run is no few-shot run, or one of several domains.
+    """
+    from metrics.statistics import over_seeds
+
+    summaries = [[run.summary for run in group.runs] for group in groups]
+    if any("few_shot_accuracy" not in each or len(each["experiences"]) > 1 for several in summaries for each in several):
+        return None
+    words = f"{title(groups)} · 95 % intervals over seeds, for one seed over episodes"
+    whole, body = style.figure(7.2, 1.6 + 0.34 * len(groups), "Few-shot accuracy", words)
+    axes = body.subplots()
+    for place, several in enumerate(summaries):
+        spread = over_seeds([each["few_shot_accuracy"]["mean"] for each in several])
+        half = spread.ci95 if len(several) > 1 and spread.ci95 is not None else several[0]["few_shot_accuracy"]["ci95"]
+        colour = style.OKABE_ITO[place % len(style.OKABE_ITO)]
+        axes.errorbar(100 * spread.mean, place, xerr=100 * half, color=colour, fmt="o", markersize=6, capsize=3, linewidth=1.6)
+        axes.annotate(f"{100 * spread.mean:.1f}", (100 * spread.mean, place), (0, 6), textcoords="offset points", ha="center", fontsize=8)
+    axes.set_yticks(range(len(groups)), [group.label for group in groups])
+    axes.set_ylim(len(groups) - 0.4, -0.7)
+    axes.set_xlabel("few-shot accuracy, %", fontsize=9.5, color=style.INK)
+    _clean(axes)
+    axes.grid(axis="y", visible=False)
     return whole
 
 

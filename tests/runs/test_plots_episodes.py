@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import runs
-from runs import plots, records
+from runs import compare, plots, records
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def test_accuracy_against_steps_has_one_point_a_step_and_the_chance_level(folder
     run = records.read(folder)
     figure = plots.adaptation(run)
     assert figure is not None
-    axes = figure.subfigs[-1].axes[0] if figure.subfigs else figure.axes[0]
+    axes: Any = figure.subfigs[-1].axes[0] if figure.subfigs else figure.axes[0]
     curve, chance = axes.get_lines()
     assert list(curve.get_ydata()) == pytest.approx([100 * value for value in run.summary["few_shot_accuracy"]["per_step"]])
     assert chance.get_ydata()[0] == pytest.approx(100 / run.summary["few_shot_accuracy"]["ways"])
@@ -43,3 +44,13 @@ def test_a_learner_of_experiences_gets_none_of_these(tmp_path: Path) -> None:
     run = records.read(tmp_path / "run")
     assert plots.adaptation(run) is None
     assert plots.inside(run) is None
+
+
+def test_few_shot_runs_are_compared_by_accuracy_with_an_interval_and_the_table_names_their_batch_norms(folder: Path) -> None:
+    groups = compare.collect([folder])
+    figure = plots.compare_few_shot(groups)
+    assert figure is not None
+    axes: Any = figure.subfigs[-1].axes[0] if figure.subfigs else figure.axes[0]
+    mean = records.read(folder).summary["few_shot_accuracy"]["mean"]
+    assert axes.containers[0].lines[0].get_xdata() == pytest.approx([100 * mean])
+    assert "Batch norm: l2f: transductive." in compare.table(groups).notes
