@@ -5,6 +5,7 @@ A recipe is a YAML file under `runs/recipes/`:
     title: one line
     paper: citation of the numbers
     distance: how our protocol differs from the paper's, for each scale
+    metrics: [average_accuracy, ...], names in the summary, shown of every run; dots lead into nested entries
     base: the request that all runs share
     scales: {small: {seeds: 3, minutes: 20, runs: {...}, expected: [...], ...request on top of base}, paper: {...}}
     runs: {label: request on top of that}
@@ -125,7 +126,7 @@ def table(recipe: Mapping[str, Any], folder: Path, scale: str) -> list[Line]:
         scale: the scale that was run.
 
     Returns:
-        A line for each expectation, and for each run's average accuracy that nothing is expected of.
+        A line for each expectation, and for each of the recipe's metrics of a run that nothing is expected of.
     """
     expected = list(recipe["scales"][scale].get("expected", recipe.get("expected", ())))
     default = recipe.get("metric", "average_accuracy")
