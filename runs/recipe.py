@@ -129,10 +129,10 @@ def table(recipe: Mapping[str, Any], folder: Path, scale: str) -> list[Line]:
         A line for each expectation, and for each of the recipe's metrics of a run that nothing is expected of.
     """
     expected = list(recipe["scales"][scale].get("expected", recipe.get("expected", ())))
-    default = recipe.get("metric", "average_accuracy")
+    metrics = recipe.get("metrics", ["average_accuracy"])
     covered = {(entry["run"], entry["metric"]) for entry in expected}
     labels = dict.fromkeys([*recipe["runs"], *recipe["scales"][scale].get("runs", ())])
-    rest = [{"run": label, "metric": default} for label in labels if (label, default) not in covered]
+    rest = [{"run": label, "metric": metric} for metric in metrics for label in labels if (label, metric) not in covered]
     return [_line(entry, folder) for entry in expected + rest]
 
 
