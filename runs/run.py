@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -303,31 +301,6 @@ class Run:
             "parameters": resources.parameter_count(plan.strategy.network.parameters()),
         }
         return RunResult(summary, summary["experiences"], initial, matrix, plan.strategy, plan.scenario, directory)
-
-
-class Interrupts:
-    """While it lasts, the first Ctrl-C stops after a step and saves; the second stops at once.
-
-    Args:
-        engine: what is stopped.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.previous: Any = None
-
-    def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            self.previous = signal.signal(signal.SIGINT, self._stop)
-
-    def _stop(self, number: int, frame: Any) -> None:
-        if self.engine.stopping:
-            raise KeyboardInterrupt
-        self.engine.stopping = True
-
-    def __exit__(self, *exception: object) -> None:
-        if self.previous is not None:
-            signal.signal(signal.SIGINT, self.previous)
 
 
 def cross_domain(plan: Plan) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from runs import config
+from runs.interrupts import Interrupts
 from runs.plan import Plan, make_plan
 from runs.progress import Progress
-from runs.run import Interrupts, Run, RunResult
+from runs.run import Run, RunResult
 from runs.store import Store, load_checkpoint
 
 

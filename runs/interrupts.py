@@ -1,0 +1,34 @@
+"""Ctrl-C: the first asks the engine to stop between two steps and save, the second stops at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Any
+
+from runs.engine import Engine
+
+
+class Interrupts:
+    """While it lasts, the first Ctrl-C stops after a step and saves; the second stops at once.
+
+    Args:
+        engine: what is stopped.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.previous: Any = None
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self.previous = signal.signal(signal.SIGINT, self._stop)
+
+    def _stop(self, number: int, frame: Any) -> None:
+        if self.engine.stopping:
+            raise KeyboardInterrupt
+        self.engine.stopping = True
+
+    def __exit__(self, *exception: object) -> None:
+        if self.previous is not None:
+            signal.signal(signal.SIGINT, self.previous)
