@@ -85,7 +85,11 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
     if scenario.setting not in strategy_class.settings:
         possible = ", ".join(sorted(strategy_class.settings))
         raise UserError(f"strategy '{strategy_name}' does not work in setting '{scenario.setting}', only in {possible}; choose another")
-    full = config.merge(config.from_paths(scenario.recommended), config.from_paths(strategy_class.recommended), request)
+    recommended = config.merge(config.from_paths(scenario.recommended), config.from_paths(strategy_class.recommended))
+    asked = request.get("network", {}).get("name")
+    if asked and asked != recommended.get("network", {}).get("name"):
+        recommended.pop("network", None)
+    full = config.merge(recommended, request)
     train = config.section(TrainConfig, full, "train")
     evaluation = config.section(EvaluateConfig, full, "evaluate")
     network_name, network_options = config.named(full, "network")

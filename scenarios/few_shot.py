@@ -241,10 +241,19 @@ def build_episodic(config: EpisodicConfig, request: Request, domains: Sequence[C
         for i, domain in enumerate(domains)
     )
     images = list({id(part.images): part.images for domain in domains for part in domain.parts}.values())
-    network = "mlp" if height < 16 else "conv4"
+    data = _data(images)
     return EpisodicScenario(
-        request.name, experiences, _data(images), shape, experiences[0].ways, config.test_episodes, {"network": network}
+        request.name, experiences, data, shape, experiences[0].ways, config.test_episodes, _recommended(height, data["origin"])
     )
+
+
+def _recommended(height: int, origin: object) -> dict[str, object]:
+    if height < 16:
+        return {"network": "mlp"}
+    if origin != "embedded":
+        return {"network": "conv4"}
+    # What is embedded is there to be tried out at once: minutes on two cores, not hours.
+    return {"network": "conv4", "network.filters": 16, "network.downsample": "stride", "train.iterations": 60}
 
 
 def _sample(part: ClassPart) -> ImageSet:
