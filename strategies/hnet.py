@@ -8,7 +8,7 @@ autoencoder learns its images, and the one with the least squared error names th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,10 @@ class IndexOptions(Protocol):
     @property
     def index_iterations(self) -> int:
         """Steps for the classifiers when a task comes."""
+
+    @property
+    def index_images(self) -> Literal["both", "generated"]:
+        """What the classifiers see of the newest task."""
 
     @property
     def index_batch_size(self) -> int:

@@ -55,6 +55,8 @@ class HnetCnetConfig:
         latent: length of a generator's noise, or of an autoencoder's code.
         generator_iterations: steps in which a generator or autoencoder learns a task.
         index_iterations: steps in which the classifiers learn to tell a new task apart.
+        index_images: what the classifiers see of the newest task: generated and real images, or generated ones alone as of all others, so
+            that they cannot take what tells real from generated for what tells new from old.
         index_batch_size: images a step, of the H-net.
         generator_learning_rate: Adam's step size for generators and their critic.
         index_learning_rate: Adam's step size for classifiers and autoencoders.
@@ -68,6 +70,7 @@ class HnetCnetConfig:
     latent: int = option(64, low=1)
     generator_iterations: int = option(1000, low=1)
     index_iterations: int = option(500, low=1)
+    index_images: Literal["both", "generated"] = "both"
     index_batch_size: int = option(64, low=2)
     generator_learning_rate: float = option(5e-4, low=0)
     index_learning_rate: float = option(1e-3, low=0)

@@ -6,7 +6,8 @@ positive, all else negative, both sides count alike, and J = argmax_i B_i(x). `s
 and step sizes are INFERRED.
 
 Only the newest task's real images are shown to the classifiers, so what tells real from generated images speaks for that task; its
-generated images are among the examples to counter this.
+generated images are among the examples to counter this. Where the generators are poor that is not enough, and every real image is named
+after the newest task; `strategy.index_images=generated` shows generated images of all tasks alike (ours, not the paper's).
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ class GanIndex(IndexModule):
         return Phase(name="index", batches=source, updates=(update,), iterations=options.index_iterations, fresh=True)
 
     def mixture(self, batch: NoisyBatch, task: int) -> tuple[Tensor, Tensor]:
-        """Images of all tasks: generated ones, and real ones of the newest.
+        """Images of all tasks: generated ones and, if they are to be seen, real ones of the newest.
 
         Args:
             batch: real images of the newest task, and noise for each task [task + 1, m, latent].
@@ -159,9 +160,10 @@ class GanIndex(IndexModule):
         """
         with torch.no_grad():
             generated = [self.generated(number, batch.noise[number]) for number in range(task + 1)]
-        images = torch.cat([*generated, self.images(batch.real)])
-        each = torch.arange(task + 1, device=images.device).repeat_interleave(batch.noise.shape[1])
-        return images, torch.cat([each, each.new_full((len(batch.real),), task)])
+        tasks = torch.arange(task + 1, device=batch.noise.device).repeat_interleave(batch.noise.shape[1])
+        if self.options.index_images == "generated":
+            return torch.cat(generated), tasks
+        return torch.cat([*generated, self.images(batch.real)]), torch.cat([tasks, tasks.new_full((len(batch.real),), task)])
 
     def generated(self, task: int, noise: Tensor) -> Tensor:
         """What a finished generator makes of noise.

@@ -69,6 +69,16 @@ def test_the_mixture_is_what_each_generator_makes_and_the_newest_tasks_real_imag
     assert torch.equal(images[4:8], index.generated(1, batch.noise[1])) and not images.requires_grad
 
 
+def test_shown_generated_images_alone_the_classifiers_see_no_real_one():
+    index = MODULES["gan"](make_setup(tiny_scenario("class")), HnetCnetConfig(**{**QUICK, "index_images": "generated"}))
+    batch = mixed(index)
+    images, tasks = index.mixture(batch, 2)
+    assert tasks.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert torch.equal(images[8:], index.generated(2, batch.noise[2]))
+    without = batch._replace(real=torch.full_like(batch.real, torch.nan))
+    assert torch.equal(index.classifier_loss(batch, 2).loss, index.classifier_loss(without, 2).loss)
+
+
 def test_the_classifiers_loss_is_balanced_binary_cross_entropy():
     index = module("gan")
     batch = mixed(index)
