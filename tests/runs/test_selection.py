@@ -13,9 +13,13 @@ import torch
 import runs
 from runs import plots, records, session
 from runs.compare import collect, table
+from runs.plan import make_plan
+from runs.progress import Progress
 from runs.selection import Ensemble, Selection
+from runs.simulation import carry_out
 from scenarios.errors import UserError
 from strategies import meta
+from tests.runs.test_resume import interrupted, same_bits
 
 
 @pytest.fixture(autouse=True)
@@ -99,3 +103,18 @@ def test_the_training_curve_has_a_point_for_each_validation(tmp_path: Path) -> N
     assert [list(line.get_xdata()) for line in axes.get_lines()[:2]] == [[2, 4, 6, 7]] * 2
     simulate(tmp_path / "once", validate_every=100)
     assert plots.training_curve(records.read(tmp_path / "once")) is None
+
+
+def test_a_resumed_run_has_the_same_curve_and_the_same_ensemble(tmp_path: Path) -> None:
+    asked = {
+        "scenario": {"name": "digits", "queries": 3, "test_episodes": 6},
+        "strategy": {"name": "maml", "meta_batch": 2},
+        "network": {"name": "mlp", "hidden": "8", "norm": "batch"},
+        "train": {"iterations": 7},
+        "evaluate": {"validate_every": 1, "ensemble": 2},
+    }
+    whole = carry_out(make_plan(asked, Progress()), tmp_path / "whole", resume=False, progress=Progress())
+    interrupted(asked, tmp_path / "parts", steps=5)
+    resumed = carry_out(make_plan(asked, Progress()), tmp_path / "parts", resume=True, progress=Progress())
+    same_bits(tmp_path / "whole", tmp_path / "parts")
+    assert resumed.summary["few_shot_ensemble"] == whole.summary["few_shot_ensemble"]
