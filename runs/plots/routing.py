@@ -54,7 +54,7 @@ def generated_samples(run: Run) -> Figure | None:
     if pictures is None:
         return None
     tasks, each = pictures.shape[:2]
-    whole, body = style.figure(0.55 * each + 0.8, 0.55 * tasks + 0.8, "What the generators remember", f"{caption(run)} · one row a task")
+    whole, body = style.figure(0.55 * each + 0.8, 0.55 * tasks + 0.8, "What the generators remember, one row a task", caption(run))
     for axes, picture in zip(numpy.atleast_1d(body.subplots(tasks, each)).flat, pictures.flatten(0, 1)):
         axes.imshow(picture.permute(1, 2, 0).expand(-1, -1, 3).numpy() if picture.shape[0] == 1 else picture.permute(1, 2, 0).numpy())
         axes.set_axis_off()
@@ -76,8 +76,7 @@ def capacity(run: Run) -> Figure | None:
     layers = [row["layer"] for row in rows]
     used = numpy.array([row["filters"] for row in rows], dtype=float)
     share = 100 * used / used[:, -1:]
-    words = f"{caption(run)} · share of the filters that the last task uses"
-    whole, body = style.figure(6.4, 0.32 * len(layers) + 1.9, "Filters in use, task by task", words)
+    whole, body = style.figure(6.4, 0.32 * len(layers) + 1.9, "Filters in use, task by task", caption(run))
     axes = body.subplots()
     before = numpy.zeros(len(layers))
     for task, colour in enumerate(style.colours(share.shape[1])):
@@ -85,6 +84,6 @@ def capacity(run: Run) -> Figure | None:
         before = share[:, task]
     axes.set_yticks(range(len(layers)), layers, fontsize=8.5)
     axes.invert_yaxis()
-    axes.set_xlabel("% of filters", fontsize=9.5, color=style.INK)
+    axes.set_xlabel("% of the filters that the last task uses", fontsize=9.5, color=style.INK)
     axes.legend(frameon=False, fontsize=8.5, ncols=6, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return whole
