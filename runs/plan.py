@@ -85,11 +85,7 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
     if scenario.setting not in strategy_class.settings:
         possible = ", ".join(sorted(strategy_class.settings))
         raise UserError(f"strategy '{strategy_name}' does not work in setting '{scenario.setting}', only in {possible}; choose another")
-    recommended = config.merge(config.from_paths(scenario.recommended), config.from_paths(strategy_class.recommended))
-    asked = request.get("network", {}).get("name")
-    if asked and asked != recommended.get("network", {}).get("name"):
-        recommended.pop("network", None)
-    full = config.merge(recommended, request)
+    full = _with_recommended(request, scenario.recommended, strategy_class.recommended)
     train = config.section(TrainConfig, full, "train")
     evaluation = config.section(EvaluateConfig, full, "evaluate")
     network_name, network_options = config.named(full, "network")
@@ -119,6 +115,15 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
         **{name: request[name] for name in SCALARS[2:] if request.get(name)},
     }
     return Plan(resolved, scenario, strategy, train, evaluation, randomness, device, test_scenario)
+
+
+def _with_recommended(request: Mapping[str, Any], *recommended: Mapping[str, Any]) -> dict[str, Any]:
+    # A recommended network's options are meant for that network alone.
+    merged = config.merge(*(config.from_paths(each) for each in recommended))
+    asked = request.get("network", {}).get("name")
+    if asked and asked != merged.get("network", {}).get("name"):
+        merged.pop("network", None)
+    return config.merge(merged, request)
 
 
 def make_scenario(
