@@ -1,4 +1,4 @@
-"""Finished runs, read back from their directories: what tables and figures are made from. Reading one imports no torch."""
+"""Finished runs, read back from their directories: what tables and figures are made from. Torch is imported for artefacts alone."""
 
 from __future__ import annotations
 
@@ -59,6 +59,17 @@ class Run:
         """
         path = self.directory / "accuracy_matrix.csv"
         return tables.read_matrix(path) if path.exists() else None
+
+    def artefacts(self) -> dict[str, Any]:
+        """Tensors that the method left for its own figures.
+
+        Returns:
+            Names to tensors; empty where there are none.
+        """
+        import torch
+
+        path = self.directory / "artefacts.pt"
+        return torch.load(path, weights_only=True) if path.exists() else {}
 
 
 def read(directory: Path) -> Run:

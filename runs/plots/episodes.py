@@ -91,12 +91,9 @@ def inside(run: Run) -> Figure | None:
     Returns:
         The figure, or None where the method shows nothing.
     """
-    import torch
-
-    path = run.directory / "artefacts.pt"
-    if not path.exists() or "few_shot_accuracy" not in run.summary:
+    if "few_shot_accuracy" not in run.summary:
         return None
-    found: dict[str, Any] = torch.load(path, weights_only=True)
+    found = run.artefacts()
     shown = [(name, found[f"episodes/{name}"].numpy()) for name in INSIDE if f"episodes/{name}" in found]
     if not shown:
         return None

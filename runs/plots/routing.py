@@ -47,10 +47,7 @@ def generated_samples(run: Run) -> Figure | None:
     Returns:
         The figure, or None where there are no generators.
     """
-    import torch
-
-    path = run.directory / "artefacts.pt"
-    pictures = torch.load(path, weights_only=True).get("generated") if path.exists() else None
+    pictures = run.artefacts().get("generated")
     if pictures is None:
         return None
     tasks, each = pictures.shape[:2]
