@@ -1,4 +1,4 @@
-"""What the commands do with a person at the other end: run, show, and say where everything lies."""
+"""What the commands do with a person at the other end: run, resume, test again, compare."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runs import show
 from scenarios.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def run(request: Mapping[str, Any], out: Path | None, *, seeds: str | None, quie
     first = _whole(request.get("seed"), "--seed", 0) or 0
     if number is None:
         folder = out or new_folder(names["scenario"], names["strategy"], str(first))
-        show(one(request, folder, console, quiet=quiet, resume=resume), console)
+        show.run(one(request, folder, console, quiet=quiet, resume=resume), console)
         return
     folder = out or new_folder(names["scenario"], names["strategy"], f"{first}-{first + number - 1}")
     for seed in range(first, first + number):
@@ -48,7 +49,7 @@ def run(request: Mapping[str, Any], out: Path | None, *, seeds: str | None, quie
         if resume and (each / "summary.json").exists():
             continue
         one({**request, "seed": seed}, each, console, quiet=quiet, resume=resume)
-    show_group(folder, console)
+    show.group(folder, console)
 
 
 def one(request: Mapping[str, Any], folder: Path, console: Console, *, quiet: bool, resume: bool) -> RunResult:
@@ -125,9 +126,9 @@ def resume(folder: Path, *, quiet: bool) -> None:
     for part in todo:
         result = one(config.from_file(part / "config.yaml"), part, console, quiet=quiet, resume=True)
     if parts:
-        show_group(folder, console)
+        show.group(folder, console)
     else:
-        show(result, console)
+        show.run(result, console)
 
 
 def evaluate(folder: Path, test_scenario: str | None) -> None:
@@ -148,10 +149,11 @@ def evaluate(folder: Path, test_scenario: str | None) -> None:
     console = _console(False)
     if result.summary["setting"] == "episodic":
         further = {"cross_domain": cross_domain(run.plan)} if test_scenario else {}
-        show_few_shot({**result.summary, **again.summary, **further}, console)
+        show.few_shot({**result.summary, **again.summary, **further}, console)
         return
     title = f"{result.summary['strategy']} on {result.summary['scenario']} after {learned} of {len(result.names)} experiences"
-    console.print(tables.render_matrix(result.names, run.initial, [*run.matrix[:-1], again.row], title))
+    console.print(title, highlight=False)
+    console.print(tables.render_matrix(result.names, run.initial, [*run.matrix[:-1], again.row]))
 
 
 def compare(folders: Sequence[Path], out: Path, *, mixed: bool) -> None:
@@ -174,78 +176,6 @@ def compare(folders: Sequence[Path], out: Path, *, mixed: bool) -> None:
     console = _console(False)
     console.print(comparison.render(table))
     console.print(f"figure {figure}, table {out / 'table.md'} and {out / 'table.csv'}", highlight=False)
-
-
-def show(result: RunResult, console: Console) -> None:
-    """Print a run's matrix, its averages, its costs, and where it lies.
-
-    Args:
-        result: the run.
-        console: where to.
-    """
-    from runs import tables
-
-    summary = result.summary
-    title = f"accuracy in %: {summary['strategy']} on {summary['scenario']}, {summary['setting']}, {summary['data']['origin']} data"
-    if summary["setting"] == "episodic":
-        show_few_shot(summary, console)
-    else:
-        console.print(tables.render_matrix(result.names, result.initial.tolist(), result.matrix.tolist(), title))
-    words = {"average_accuracy": "average accuracy", "average_forgetting": "forgetting", "backward_transfer": "backward transfer"}
-    words = {} if len(result.names) == 1 else words
-    line = ", ".join(f"{text} {100 * summary[key]:.2f} %" for key, text in words.items() if key in summary)
-    if line:
-        console.print(line, style="bold", highlight=False)
-    console.print(
-        f"{summary['wall_seconds']:.1f} s ({summary['train_seconds']:.1f} s training, {summary['evaluate_seconds']:.1f} s testing), "
-        f"peak memory {summary['peak_memory_bytes'] / 2**20:.0f} MiB, {summary['parameters']:,} parameters",
-        highlight=False,
-    )
-    console.print(f"plots in {Path(str(result.directory)) / 'plots'}, everything else in {result.directory}", highlight=False)
-
-
-def show_few_shot(summary: Mapping[str, Any], console: Console) -> None:
-    """Print few-shot accuracy with its interval, by adaptation step and on other domains.
-
-    Args:
-        summary: of the run.
-        console: where to.
-    """
-    several = summary.get("few_shot_ensemble")
-    name = f"{summary['scenario']}, ensemble of the {several['members']} best checkpoints in validation" if several else ""
-    for where, result in (
-        (summary["scenario"], summary["few_shot_accuracy"]),
-        (name, several),
-        (summary.get("cross_domain", {}).get("scenario"), summary.get("cross_domain")),
-    ):
-        if not result:
-            continue
-        few = ", too few to report" if result.get("too_few_episodes") else ""
-        console.print(
-            f"{where}: {result['ways']}-way {result['shots']}-shot accuracy {100 * result['mean']:.2f} ± {100 * result['ci95']:.2f} % "
-            f"(95 % interval over {result['episodes']} episodes{few}; bn_mode {summary.get('bn_mode', 'none')})",
-            style="bold",
-            highlight=False,
-        )
-        if "per_step" in result:
-            steps = ", ".join(f"{100 * value:.1f}" for value in result["per_step"])
-            of = f"the first {result['per_step_episodes']} episodes" if result["per_step_episodes"] < result["episodes"] else "all episodes"
-            console.print(f"  after 0, 1, ... adaptation steps, over {of}: {steps} %", highlight=False)
-
-
-def show_group(folder: Path, console: Console) -> None:
-    """Print mean, standard deviation and interval over the seeds of a folder.
-
-    Args:
-        folder: the folder of seeds.
-        console: where to.
-    """
-    from runs import compare as comparison
-    from runs import plots
-
-    groups = comparison.collect([folder])
-    console.print(comparison.render(comparison.table(groups)))
-    console.print(f"figure {plots.draw_comparison(groups, folder / 'forgetting_curves.png')}, runs in {folder}", highlight=False)
 
 
 def new_folder(scenario: str, strategy: str, seed: str) -> Path:

@@ -29,6 +29,8 @@ def simulate(
     data_root: Path | str | None = None,
     device: str | None = None,
     imports: Sequence[Path | str] = (),
+    test_scenario: str | None = None,
+    diagnose: str | None = None,
     out: Path | str | None = None,
     resume: bool = False,
     progress: Progress | None = None,
@@ -47,6 +49,8 @@ def simulate(
         data_root: where data sets lie.
         device: cpu or cuda; none for cuda where there is one.
         imports: files of your own that register strategies or scenarios.
+        test_scenario: test few-shot learning on this scenario's classes as well.
+        diagnose: curvature, for the errors of Kronecker factors by layer.
         out: the run's directory; none to write nothing.
         resume: go on with a run that is in `out` already.
         progress: is told what is going on.
@@ -64,7 +68,7 @@ def simulate(
         {name: {"name": value} if isinstance(value, str) else value for name, value in components.items()},
         {"scenario": {"setting": setting} if setting else {}, "train": train or {}, "evaluate": evaluate or {}},
         {"seed": seed, "device": device, "data": data, "data_root": str(data_root) if data_root else None},
-        {"imports": [str(path) for path in imports] or None},
+        {"imports": [str(path) for path in imports] or None, "test_scenario": test_scenario, "diagnose": diagnose},
     )
     progress = progress or Progress()
     return carry_out(make_plan(request, progress), Path(out) if out else None, resume=resume, progress=progress)

@@ -95,14 +95,13 @@ def numbered(index: int, name: str, length: int = 24) -> str:
     return text if len(text) <= length else text[: length - 1].rstrip(" ,.") + "…"
 
 
-def render_matrix(names: Sequence[str], initial: Sequence[float], matrix: Sequence[Sequence[float]], title: str = "") -> Table:
+def render_matrix(names: Sequence[str], initial: Sequence[float], matrix: Sequence[Sequence[float]]) -> Table:
     """Lay an accuracy matrix out for the terminal, in per cent.
 
     Args:
         names: the experiences' names, one a column.
         initial: accuracies before any learning; nan where there is none.
         matrix: accuracies after each learned experience, one row each.
-        title: what stands above the table.
 
     Returns:
         A table whose rows are named by what was learned last and whose columns are numbered. The experience just learned is bold, an empty
@@ -116,7 +115,7 @@ def render_matrix(names: Sequence[str], initial: Sequence[float], matrix: Sequen
     columns = sorted(set(range(len(names) - 1, -1, -step)))
     digits = 1 if len(columns) <= 8 else 0
     caption = f"one in {step} of {len(names)} experiences" if step > 1 else None
-    table = Table(title=title or None, caption=caption, title_justify="left", caption_justify="left", header_style="", box=box.SIMPLE_HEAD)
+    table = Table(caption=caption, caption_justify="left", header_style="", box=box.SIMPLE_HEAD)
     table.padding = (0, 1, 0, 0)
     table.add_column("accuracy % after \\ on", no_wrap=True)
     for column in columns:
