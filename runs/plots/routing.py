@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from runs.plots import style
 from runs.plots.curves import caption
 from runs.records import Run
+from runs.tables import numbered
 
 
 def task_confusion(run: Run) -> Figure | None:
@@ -34,7 +35,7 @@ def task_confusion(run: Run) -> Figure | None:
     axes.set_xlabel("inferred task", fontsize=9.5, color=style.INK)
     axes.set_ylabel("task of the input", fontsize=9.5, color=style.INK)
     axes.set_xticks(range(len(shares)))
-    axes.set_yticks(range(len(shares)))
+    axes.set_yticks(range(len(shares)), _names(run, len(shares)), fontsize=8.5)
     return whole
 
 
@@ -51,10 +52,13 @@ def generated_samples(run: Run) -> Figure | None:
     if pictures is None:
         return None
     tasks, each = pictures.shape[:2]
-    whole, body = style.figure(0.55 * each + 0.8, 0.55 * tasks + 0.8, "What the generators remember, one row a task", caption(run))
-    for axes, picture in zip(numpy.atleast_1d(body.subplots(tasks, each)).flat, pictures.flatten(0, 1)):
+    whole, body = style.figure(0.55 * each + 2.2, 0.55 * tasks + 0.8, "What the generators remember, one row a task", caption(run))
+    grid = body.subplots(tasks, each, squeeze=False)
+    for axes, picture in zip(grid.flat, pictures.flatten(0, 1)):
         axes.imshow(picture.permute(1, 2, 0).expand(-1, -1, 3).numpy() if picture.shape[0] == 1 else picture.permute(1, 2, 0).numpy())
         axes.set_axis_off()
+    for axes, name in zip(grid[:, 0], _names(run, tasks)):
+        axes.text(-0.2, 0.5, name, transform=axes.transAxes, ha="right", va="center", fontsize=8.5, color=style.INK)
     return whole
 
 
@@ -76,11 +80,16 @@ def capacity(run: Run) -> Figure | None:
     whole, body = style.figure(6.4, 0.32 * len(layers) + 1.9, "Filters in use, task by task", caption(run))
     axes = body.subplots()
     before = numpy.zeros(len(layers))
+    names = _names(run, share.shape[1])
     for task, colour in enumerate(style.colours(share.shape[1])):
-        axes.barh(range(len(layers)), share[:, task] - before, left=before, color=colour, label=f"task {task}")
+        axes.barh(range(len(layers)), share[:, task] - before, left=before, color=colour, label=names[task])
         before = share[:, task]
     axes.set_yticks(range(len(layers)), layers, fontsize=8.5)
     axes.invert_yaxis()
     axes.set_xlabel("% of the filters that the last task uses", fontsize=9.5, color=style.INK)
-    axes.legend(frameon=False, fontsize=8.5, ncols=6, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    axes.legend(frameon=False, fontsize=8.5, ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return whole
+
+
+def _names(run: Run, tasks: int) -> list[str]:
+    return [numbered(task, name, length=16) for task, name in enumerate(run.summary["experiences"][:tasks])]
