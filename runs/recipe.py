@@ -5,6 +5,7 @@ A recipe is a YAML file under `runs/recipes/`:
     title: one line
     paper: citation of the numbers
     distance: how our protocol differs from the paper's, for each scale
+    finding: what our runs say about the claim, for each scale that was run
     metrics: [average_accuracy, ...], names in the summary, shown of every run; dots lead into nested entries
     base: the request that all runs share
     scales: {small: {seeds: 3, minutes: 20, runs: {...}, expected: [...], ...request on top of base}, paper: {...}}
@@ -14,12 +15,14 @@ A recipe is a YAML file under `runs/recipes/`:
 A scale's own `runs` are added to the recipe's; its own `expected` replaces the recipe's (a smaller protocol has other published numbers).
 Where the paper gives the standard error of its mean (`sem`), three standard errors of the difference are added to the tolerance.
 
-`simulate recipe --results FILE` writes one table of all recipes, from the runs that are recorded in the folder where recipes write theirs.
+`simulate recipe --results FILE` writes one table of all published numbers, and below it each recipe's, from the runs that are recorded in
+the folder where recipes write theirs.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,7 +154,7 @@ def run(name: str | None, out: Path | None, data_root: Path | None, scale: str) 
 
     from runs import session
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     if name is None:
         for each in names():
             console.print(f"{each:<28} {read(each)['title']}")
@@ -170,7 +173,7 @@ def run(name: str | None, out: Path | None, data_root: Path | None, scale: str) 
                 session.one(asked, place, console, quiet=False, resume=place.exists())
     lines = table(recipe, folder, scale)
     (folder / "table.md").write_text(to_markdown(recipe, scale, lines), encoding="utf-8")
-    _show(recipe, lines, console)
+    _show(recipe, scale, lines, console)
     console.print(f"table in {folder / 'table.md'}")
 
 
@@ -185,11 +188,12 @@ def to_markdown(recipe: Mapping[str, Any], scale: str, lines: list[Line]) -> str
     Returns:
         Markdown.
     """
-    rows = [f"### {recipe['title']}", "", f"{recipe['paper']}. Scale `{scale}`: {_distance(recipe, scale)}", ""]
+    rows = [f"### {recipe['title']}", "", f"{recipe['paper']}. Scale `{scale}`: {_of_scale(recipe, 'distance', scale)}", ""]
     rows += ["| run | metric | ours | seeds | paper | within tolerance |", "|---|---|---|---|---|---|"]
     for line in lines:
         rows.append(f"| {line.label} | {line.metric} | {_ours(line)} | {line.seeds} | {_paper(line)} | {line.verdict} |")
-    return "\n".join(rows) + "\n"
+    finding = _of_scale(recipe, "finding", scale)
+    return "\n".join(rows + ["", f"**Finding.** {finding.strip()}"] * bool(finding)) + "\n"
 
 
 def write_results(file: Path, root: Path, scale: str) -> None:
@@ -203,10 +207,11 @@ def write_results(file: Path, root: Path, scale: str) -> None:
     Raises:
         UserError: no recipe has a finished run there.
     """
-    parts, missing = [], []
+    claims, parts, missing = [], [], []
     for name in names():
         recipe, folder = read(name), _folder(name, scale, root)
         lines = table(recipe, folder, scale) if scale in recipe["scales"] else []
+        claims += [_claim(name, line) for line in lines if line.paper is not None]
         if any(line.ours is not None for line in lines):
             command = f"simulate recipe {name}" + ("" if scale == "small" else f" --scale {scale}")
             parts.append(f"{to_markdown(recipe, scale, lines)}\n`{command}`: {_record(folder)}.\n")
@@ -215,9 +220,18 @@ def write_results(file: Path, root: Path, scale: str) -> None:
     if not parts:
         raise UserError(f"no finished run of a recipe in '{root}'; run one first: simulate recipe NAME")
     head = "# Published claims, and what our runs gave\n\nPercent, means over seeds with 95 % intervals (Student's t).\n"
-    head += "Written by `simulate recipe --results`.\n"
+    head += "Written by `simulate recipe --results` from recorded runs.\n\n## Every published number\n\n"
+    head += "| recipe | run | metric | published | ours | seeds | verdict |\n|---|---|---|---|---|---|---|\n"
+    head += "".join(claims) + "\n## Recipe by recipe\n"
     tail = f"Not run yet: {', '.join(missing)}.\n" if missing else ""
     file.write_text("\n".join([head, *parts, tail]).rstrip() + "\n", encoding="utf-8")
+
+
+def _claim(name: str, line: Line) -> str:
+    # One row of the table of all published numbers.
+    verdict = {"": "another protocol, see below", "yes": "within tolerance"}.get(line.verdict, line.verdict)
+    verdict = verdict if line.ours is not None else ""
+    return f"| {name} | {line.label} | {line.metric} | {_paper(line)} | {_ours(line)} | {line.seeds} | {verdict} |\n"
 
 
 def _folder(name: str, scale: str, root: Path = Path("simulations")) -> Path:
@@ -269,9 +283,9 @@ def _line(entry: Mapping[str, Any], folder: Path) -> Line:
     return Line(entry["run"], entry["metric"], ours, half, len(values), paper, entry.get("source", ""), verdict, within)
 
 
-def _distance(recipe: Mapping[str, Any], scale: str) -> str:
-    distance = recipe.get("distance", "")
-    return distance.get(scale, "") if isinstance(distance, Mapping) else distance
+def _of_scale(recipe: Mapping[str, Any], entry: str, scale: str) -> str:
+    text = recipe.get(entry, "")
+    return text.get(scale, "") if isinstance(text, Mapping) else text
 
 
 def _ours(line: Line) -> str:
@@ -286,12 +300,14 @@ def _paper(line: Line) -> str:
     return "" if line.paper is None else f"{100 * line.paper:.2f} ({line.source})" if line.source else f"{100 * line.paper:.2f}"
 
 
-def _show(recipe: Mapping[str, Any], lines: list[Line], console: Console) -> None:
+def _show(recipe: Mapping[str, Any], scale: str, lines: list[Line], console: Console) -> None:
     from rich.table import Table
 
     shown = Table(title=recipe["title"], title_justify="left")
     for heading in ("run", "metric", "ours %", "seeds", "paper %", "within tolerance"):
-        shown.add_column(heading)
+        shown.add_column(heading, overflow="fold")
     for line in lines:
         shown.add_row(line.label, line.metric, _ours(line), str(line.seeds), _paper(line), line.verdict)
     console.print(shown)
+    if any(line.ours is not None for line in lines) and (finding := _of_scale(recipe, "finding", scale)):
+        console.print(f"what our recorded runs said: {finding.strip()}")

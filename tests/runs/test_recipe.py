@@ -76,6 +76,9 @@ def test_the_table_holds_our_mean_against_the_papers_number(tmp_path: Path) -> N
     text = recipe.to_markdown(EXAMPLE, "small", [first, second])
     assert "| one | average_accuracy | 58.00 ±" in text
     assert "| two | average_accuracy | not run | 0 |" in text
+    assert "Finding" not in text
+    said = recipe.to_markdown({**EXAMPLE, "finding": {"small": "One learns, two does not."}}, "small", [first, second])
+    assert said.endswith("|\n\n**Finding.** One learns, two does not.\n")
 
 
 def test_all_recorded_runs_stand_in_one_file(tmp_path: Path) -> None:
@@ -90,6 +93,8 @@ def test_all_recorded_runs_stand_in_one_file(tmp_path: Path) -> None:
     text = (tmp_path / "results.md").read_text()
     assert "| naive-task | average_accuracy | 85.00 | 1 | 85.15 (SEM 1.00) | yes |" in text
     assert "`simulate recipe split-mnist`: 1 runs, 2 minutes in all; a chip, 1 threads, torch 2.9; code 0123456." in text
+    assert "| split-mnist | naive-task | average_accuracy | 85.15 (SEM 1.00) | 85.00 | 1 | within tolerance |" in text
+    assert "| split-mnist | joint-task | average_accuracy | 99.64 (SEM 0.03) | not run | 0 |  |" in text
     assert "Not run yet: " in text and "`split-cifar10`" in text
 
 
