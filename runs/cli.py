@@ -143,12 +143,13 @@ def recipe(
     results: Annotated[Path | None, typer.Option(help="Write a table of all recorded runs (in --out) into this file.")] = None,
 ) -> None:
     """Repeat a published experiment, and set its numbers beside the paper's."""
-    from runs import recipe as recipes
+    from runs import results as recorded
+    from runs import session
 
     if results:
-        recipes.write_results(results, out or Path("simulations"), scale)
+        recorded.write(results, out or Path("simulations"), scale)
     else:
-        recipes.run(name, out, data_root, scale)
+        session.recipe(name, out, data_root, scale)
 
 
 def main() -> None:

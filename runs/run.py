@@ -230,10 +230,9 @@ class Run:
         self.engine.load_state_dict(state["engine"])
         self.position = Position(**state["position"])
         self.initial, self.matrix, self.extra = state["initial"], state["matrix"], state["extra"]
-        if "selection" in state:
-            self.selection.load_state_dict(state["selection"])
+        self.selection.load_state_dict(state["selection"])
         self.seconds = {name: value for name, value in state["seconds"].items() if name != "train"}
-        self.engine.train_seconds, self.engine.phase_seconds = state["seconds"]["train"], state.get("phase_seconds", {})
+        self.engine.train_seconds, self.engine.phase_seconds = state["seconds"]["train"], state["phase_seconds"]
 
     def wall_seconds(self) -> float:
         """Seconds spent so far, those before an interruption included.

@@ -1,4 +1,4 @@
-"""What the commands do with a person at the other end: run, resume, test again, compare."""
+"""What the commands do with a person at the other end: run, resume, test again, compare, repeat what was published."""
 
 from __future__ import annotations
 
@@ -176,6 +176,41 @@ def compare(folders: Sequence[Path], out: Path, *, mixed: bool) -> None:
     console = _console(False)
     console.print(comparison.render(table))
     console.print(f"figure {figure}, table {out / 'table.md'} and {out / 'table.csv'}", highlight=False)
+
+
+def recipe(name: str | None, out: Path | None, data_root: Path | None, scale: str) -> None:
+    """Run a recipe and show its numbers beside the published ones, or list all recipes.
+
+    Args:
+        name: the recipe; None to list them.
+        out: where its runs are written; runs that are over there are not repeated.
+        data_root: where data sets lie.
+        scale: which of its scales.
+    """
+    from runs import recipe as recipes
+    from runs import results
+
+    console = _console(False)
+    if name is None:
+        for each in recipes.names():
+            console.print(f"{each:<32} {recipes.read(each)['title']}", highlight=False)
+        return
+    content = recipes.read(name)
+    folder = out or recipes.folder(name, scale)
+    wanted = recipes.requests(content, scale)
+    minutes = content["scales"][scale].get("minutes", "?")
+    console.print(f"{content['title']} ({content['paper']}); about {minutes} minutes; writing to {folder}", highlight=False)
+    for label, seeds in wanted.items():
+        for request in seeds:
+            place = folder / label / f"seed-{request['seed']}"
+            if not (place / "summary.json").exists():
+                console.print(f"{label}, seed {request['seed']}", style="bold", highlight=False)
+                asked = {**request, "data_root": str(data_root)} if data_root else request
+                one(asked, place, console, quiet=False, resume=place.exists())
+    lines = results.table(content, folder, scale)
+    (folder / "table.md").write_text(results.to_markdown(content, scale, lines), encoding="utf-8")
+    results.show(content, scale, lines, console)
+    console.print(f"table in {folder / 'table.md'}", highlight=False)
 
 
 def new_folder(scenario: str, strategy: str, seed: str) -> Path:

@@ -142,7 +142,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-FORMAT = "palimpsest-1"
+FORMAT = "palimpsest-2"
 """Marks checkpoints that this version reads."""
 
 
