@@ -85,7 +85,7 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
     if scenario.setting not in strategy_class.settings:
         possible = ", ".join(sorted(strategy_class.settings))
         raise UserError(f"strategy '{strategy_name}' does not work in setting '{scenario.setting}', only in {possible}; choose another")
-    full = _with_recommended(request, scenario.recommended, strategy_class.recommended)
+    full = _with_recommended(request, strategy_class.recommended, scenario.recommended)
     train = config.section(TrainConfig, full, "train")
     evaluation = config.section(EvaluateConfig, full, "evaluate")
     network_name, network_options = config.named(full, "network")
@@ -118,7 +118,7 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
 
 
 def _with_recommended(request: Mapping[str, Any], *recommended: Mapping[str, Any]) -> dict[str, Any]:
-    # A recommended network's options are meant for that network alone.
+    # What a scenario recommends goes before what a strategy does; a network's options are meant for that network alone.
     merged = config.merge(*(config.from_paths(each) for each in recommended))
     asked = request.get("network", {}).get("name")
     if asked and asked != merged.get("network", {}).get("name"):

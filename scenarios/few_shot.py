@@ -253,7 +253,8 @@ def _recommended(height: int, origin: object) -> dict[str, object]:
     if origin != "embedded":
         return {"network": "conv4"}
     # What is embedded is there to be tried out at once: minutes on two cores, not hours.
-    return {"network": "conv4", "network.filters": 16, "network.downsample": "stride", "train.iterations": 60}
+    network = {"network": "conv4", "network.filters": 16, "network.downsample": "stride"}
+    return {**network, "train.iterations": 480, "train.learning_rate": 0.003, "train.schedule": "cosine"}
 
 
 def _sample(part: ClassPart) -> ImageSet:

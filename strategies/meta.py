@@ -35,7 +35,7 @@ class MetaConfig:
         bn_mode: what batch norms normalise by: transductive (every pass by its own batch, queries jointly), support (queries by the
             support set's statistics), per-example (each query with the support set alone) or running (moving averages from training).
         bn_eps: added to variances.
-        meta_batch: episodes a step; none for 32 on images of one channel, else 4.
+        meta_batch: episodes a step; none for 32 on images of one channel, else 4; 4 on embedded data, for a quick look.
     """
 
     bn_mode: BnMode = "transductive"
@@ -103,7 +103,8 @@ class MetaStrategy(Strategy):
     @property
     def meta_batch(self) -> int:
         """Episodes a step."""
-        return self.config.meta_batch or (32 if self.grey else 4)
+        quick = self.setup.scenario.data["origin"] == "embedded"
+        return self.config.meta_batch or (32 if self.grey and not quick else 4)
 
     def phases(self, experience: Any) -> list[Phase]:
         """One phase of meta-training.

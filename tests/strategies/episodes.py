@@ -27,6 +27,7 @@ class TinyScenario:
     input_shape: tuple[int, int, int] = GREY
     ways: int = WAYS
     blocks: tuple[range, ...] = field(default=(range(WAYS),))
+    data: dict[str, str] = field(default_factory=lambda: {"origin": "real"})
 
 
 def episodes(

@@ -72,6 +72,9 @@ def test_grey_images_have_omniglots_protocol_and_colour_images_miniimagenets() -
     grey, colour = learner("maml").report(), learner("maml", "conv", shape=(3, 8, 8)).report()
     assert (grey["inner_steps"], grey["inner_rate"], grey["meta_batch"]) == (1, 0.4, 32)
     assert (colour["inner_steps"], colour["inner_rate"], colour["meta_batch"]) == (5, 0.01, 4)
+    quick = learner("maml")
+    quick.setup.scenario.data["origin"] = "embedded"
+    assert quick.report()["meta_batch"] == 4
 
 
 def test_bf16_is_refused() -> None:
