@@ -27,6 +27,7 @@ class Column:
         factor: from the summary's unit to the one that is shown.
         digits: shown after the point.
         interval: whether its interval is shown beside the mean.
+        within: where the summary holds a run's own 95 % interval, over its test episodes.
     """
 
     key: str
@@ -34,14 +35,17 @@ class Column:
     factor: float
     digits: int
     interval: bool
+    within: str = ""
 
 
 COLUMNS = (
     Column("average_accuracy", "average accuracy %", 100, 2, True),
     Column("average_forgetting", "forgetting %", 100, 2, True),
     Column("backward_transfer", "backward transfer %", 100, 2, True),
-    Column("few_shot_accuracy.mean", "few-shot accuracy %", 100, 2, True),
-    Column("few_shot_ensemble.mean", "same, ensemble of best checkpoints %", 100, 2, True),
+    Column("few_shot_accuracy.mean", "few-shot accuracy %", 100, 2, True, "few_shot_accuracy.ci95"),
+    Column("few_shot_ensemble.mean", "same, ensemble of best checkpoints %", 100, 2, True, "few_shot_ensemble.ci95"),
+    Column("routing.mean_index_accuracy", "task index right %", 100, 2, True),
+    Column("routing.mean_oracle_accuracy", "accuracy given the index %", 100, 2, True),
     Column("wall_seconds", "seconds", 1, 1, False),
     Column("peak_memory_bytes", "peak MiB", 2**-20, 0, False),
 )
@@ -56,11 +60,13 @@ class Row:
         label: the group's.
         seeds: of its runs.
         values: key of a column to the spread over seeds; a number that the runs lack is not there.
+        within: of a group of one seed, key of a column to that run's own interval over test episodes.
     """
 
     label: str
     seeds: tuple[int, ...]
     values: dict[str, Spread]
+    within: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -91,13 +97,15 @@ def table(groups: Sequence[Group]) -> Table:
     """
     rows = []
     for group in groups:
-        values = {}
+        values, within = {}, {}
         for column in COLUMNS:
             numbers = [number for run in group.runs if (number := _lookup(run.summary, column.key)) is not None]
             if numbers:
                 values[column.key] = over_seeds(numbers)
-        rows.append(Row(group.label, tuple(run.seed for run in group.runs), values))
-    columns = tuple(column for column in COLUMNS if any(column.key in row.values for row in rows))
+            if len(group.runs) == 1 and (half := _lookup(group.runs[0].summary, column.within)) is not None:
+                within[column.key] = half
+        rows.append(Row(group.label, tuple(run.seed for run in group.runs), values, within))
+    columns = tuple(column for column in COLUMNS if any(column.key in row.values for row in rows) and not _said_twice(column, groups))
     return Table(title(groups), columns, tuple(rows), tuple(_notes(groups, rows)))
 
 
@@ -165,6 +173,8 @@ def to_csv(content: Table) -> str:
 def _notes(groups: Sequence[Group], rows: Sequence[Row]) -> Iterable[str]:
     if any(len(row.seeds) > 1 for row in rows):
         yield "Mean ± 95 % interval over seeds (Student's t), and standard deviation."
+    if any(row.within for row in rows):
+        yield "± of one seed: 95 % interval over test episodes."
     if len({row.seeds for row in rows}) > 1:
         yield "The groups ran with different seeds."
     for key, words in (("bn_mode", "Batch norm"), ("label", "Note")):
@@ -176,6 +186,13 @@ def _notes(groups: Sequence[Group], rows: Sequence[Row]) -> Iterable[str]:
             if key != "scenario.name":
                 told = [f"{group.label}: {short(options.get(key))}" for group, options in zip(groups, shared)]
                 yield f"{key} differs ({', '.join(told)})."
+
+
+def _said_twice(column: Column, groups: Sequence[Group]) -> bool:
+    # One domain's few-shot accuracy is the average over experiences as well.
+    summaries = [run.summary for group in groups for run in group.runs]
+    single = all("few_shot_accuracy" in summary and len(summary["experiences"]) == 1 for summary in summaries)
+    return single and column.key == "average_accuracy"
 
 
 def _lookup(summary: Any, key: str) -> float | None:
@@ -190,7 +207,8 @@ def _cell(row: Row, column: Column, template: str) -> str:
     spread = row.values.get(column.key)
     if spread is None:
         return "–"
-    mean, sd, ci95 = (
-        None if value is None else f"{value * column.factor:.{column.digits}f}" for value in (spread.mean, spread.sd, spread.ci95)
-    )
-    return template.format(mean=mean, ci95=ci95, sd=sd) if sd and column.interval else str(mean)
+    half = row.within.get(column.key, spread.ci95)
+    mean, sd, ci95 = (None if value is None else f"{value * column.factor:.{column.digits}f}" for value in (spread.mean, spread.sd, half))
+    if sd and column.interval:
+        return template.format(mean=mean, ci95=ci95, sd=sd)
+    return f"{mean} ± {ci95}" if column.key in row.within else str(mean)

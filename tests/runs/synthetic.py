@@ -58,6 +58,7 @@ def make_run(
     summary = {
         "scenario": scenario,
         "strategy": strategy,
+        "experiences": names,
         "setting": setting,
         "seed": seed,
         "data": {"name": "generated", "origin": "generated", "fingerprint": fingerprint},

@@ -143,6 +143,19 @@ def test_a_number_that_only_some_strategies_have_is_absent_for_the_others(tmp_pa
     assert "| naive | 1 |" in compare.to_markdown(table) and "| – |" in compare.to_markdown(table)
 
 
+def test_one_seed_of_episodes_is_shown_with_its_interval_over_them_and_its_accuracy_once(tmp_path):
+    few_shot = {"few_shot_accuracy": {"mean": 0.5, "ci95": 0.01}}
+    make_run(tmp_path / "a", strategy="maml", experiences=1, extra=few_shot)
+    table = compare.table(compare.collect([tmp_path]))
+    assert "| 50.00 ± 1.00 |" in compare.to_markdown(table) and "over test episodes" in compare.to_markdown(table)
+    assert "average_accuracy" not in [column.key for column in table.columns]
+    make_run(tmp_path / "b", strategy="maml", experiences=1, seed=1, extra={"few_shot_accuracy": {"mean": 0.6, "ci95": 0.01}})
+    both = compare.table(compare.collect([tmp_path]))
+    assert not both.rows[0].within and "± 1.00" not in compare.to_markdown(both)
+    make_run(tmp_path / "c", strategy="anil", experiences=2, extra=few_shot)
+    assert "average_accuracy" in [column.key for column in compare.table(compare.collect([tmp_path], mixed=True)).columns]
+
+
 def test_one_seed_is_shown_without_an_interval(tmp_path):
     table = compare.table(compare.collect([make_run(tmp_path / "a")]))
     assert "±" not in compare.to_markdown(table) and table.notes == ()
