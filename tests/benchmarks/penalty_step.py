@@ -1,16 +1,18 @@
 """What a penalty costs: a training step of each against naive's, in one run, after 10 experiences.
 
-    python -m tests.benchmarks.penalty_step [--hidden 400,400] [--batch 128] [--optimizer adam] [--threads 1] [--rounds 40]
+    python -m tests.benchmarks.penalty_step [--network mlp] [--hidden 400,400] [--batch 128] [--optimizer adam] [--threads 1] [--rounds 40]
 
 A step is: make the batch, forward, backward, penalty, optimiser, and what the penalty looks at afterwards. The strategies take turns, 10
 steps each a round; medians and best of the rounds, of processor time where there is one thread, so that a busy machine counts less. The
 last column is the memory that the penalty's state takes, in bytes for each parameter.
 
-Measured (times naive, median of 15 and 20 rounds; one core of a busy 2-core Xeon at 2.5 GHz; torch 2.15, whose Adam is fused):
+Measured (times naive, medians of 15 to 25 rounds, of 4 for conv; one core of a busy 2-core Xeon at 2.5 GHz; torch 2.15, whose Adam is
+fused; ranges are over several runs of the benchmark):
 
-    MLP         batch   naive      si    alasso   ewc    online-ewc   mas
-    256,256     256     7.11 ms    1.23  1.33     1.19   1.18         1.14
-    400,400     128     8.18 ms    1.30  1.45     1.20   1.16         1.16
+    network          batch   naive      si           alasso       ewc          online-ewc   mas
+    conv (32x32)     64      66.63 ms   1.07         1.11         1.10         1.20         1.07
+    mlp 256,256      256     7.89 ms    1.17-1.23    1.21-1.33    0.98-1.19    1.03         1.12
+    mlp 400,400      128     8.43 ms    1.30-1.32    1.45         1.18-1.20    1.17         1.15
 
 What a penalty adds is memory traffic for each parameter, whatever the batch: about 14 reads and writes for si, 21 for alasso, 7 for the
 others. So the ratio falls as the batch grows, and rises where others fill the caches. Taking the vectors through the cache in pieces of
@@ -119,6 +121,7 @@ def size(state: Any) -> int:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("--network", default="mlp", choices=("mlp", "conv"))
     parser.add_argument("--hidden", default="400,400")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--optimizer", default="adam")
@@ -128,8 +131,9 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     hidden = tuple(map(int, asked.hidden.split(",")))
     train = TrainConfig(batch_size=asked.batch, optimizer=asked.optimizer, learning_rate=1e-3)
-    scenario = tiny_scenario("domain", EXPERIENCES + 1, classes=10, shape=(1, 28, 28), train=40, test=1)
-    setup = make_setup(scenario, train=train, options={"hidden": hidden})
+    shape, options = ((1, 28, 28), {"hidden": hidden}) if asked.network == "mlp" else ((3, 32, 32), {})
+    scenario = tiny_scenario("domain", EXPERIENCES + 1, classes=10, shape=shape, train=40, test=1)
+    setup = make_setup(scenario, asked.network, train=train, options=options)
     steps = {name: experienced(name, setup) for name in NAMES}
     clock = time.process_time if asked.threads == 1 else time.perf_counter
     seconds: dict[str, list[float]] = {name: [] for name in NAMES}
@@ -142,7 +146,7 @@ def main() -> None:
                 seconds[name].append((clock() - start) / STEPS)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     best = {name: min(values) for name, values in seconds.items()}
-    print(f"MLP {asked.hidden}, batch {asked.batch}, {asked.optimizer}, {asked.threads} thread(s), torch {torch.__version__}")
+    print(f"{asked.network} {asked.hidden if asked.network == 'mlp' else ''}, batch {asked.batch}, {asked.optimizer}, {asked.threads} thread(s), torch {torch.__version__}")
     for name, median in medians.items():
         strategy = steps[name].strategy  # type: ignore[attr-defined]
         parameters = sum(parameter.numel() for parameter in strategy.network.parameters())
