@@ -146,7 +146,8 @@ def main() -> None:
                 seconds[name].append((clock() - start) / STEPS)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     best = {name: min(values) for name, values in seconds.items()}
-    print(f"{asked.network} {asked.hidden if asked.network == 'mlp' else ''}, batch {asked.batch}, {asked.optimizer}, {asked.threads} thread(s), torch {torch.__version__}")
+    name = f"mlp {asked.hidden}" if asked.network == "mlp" else "conv"
+    print(f"{name}, batch {asked.batch}, {asked.optimizer}, {asked.threads} thread(s), torch {torch.__version__}")
     for name, median in medians.items():
         strategy = steps[name].strategy  # type: ignore[attr-defined]
         parameters = sum(parameter.numel() for parameter in strategy.network.parameters())
