@@ -14,8 +14,8 @@ fused; ranges are over several runs of the benchmark):
     mlp 256,256      256     7.89 ms    1.17-1.23    1.21-1.33    0.98-1.19    1.03         1.12
     mlp 400,400      128     8.43 ms    1.30-1.32    1.45         1.18-1.20    1.17         1.15
 
-    --scenario permuted-mnist --hidden 100,100 --norm batch --strategies kfac,xkfac --experiences 1:  kfac 1.8-1.9, xkfac 1.95-1.98; xkfac after
-    five experiences 2.6, after ten 2.9-3.6 with a list of them (`accumulate=list`, the default), 1.85-1.94 with `accumulate=running`
+    --scenario permuted-mnist --hidden 100,100 --norm batch --strategies kfac,xkfac --experiences 1:  kfac 1.8-1.9, xkfac 1.95-1.98
+    xkfac after five experiences 2.6, after ten 2.9-3.6 with a list of them (the default), 1.85-1.94 with `accumulate=running`
 
 What a penalty adds is memory traffic for each parameter, whatever the batch: about 14 reads and writes for si, 21 for alasso, 7 for the
 others. So the ratio falls as the batch grows, and rises where others fill the caches. Taking the vectors through the cache in pieces of
