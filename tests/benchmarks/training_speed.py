@@ -11,6 +11,7 @@ and ratios to the bare loop's. Where a data set is absent, generated images of i
 from __future__ import annotations
 
 import argparse
+import statistics
 import tempfile
 import time
 import warnings
@@ -28,6 +29,8 @@ from runs.simulation import carry_out
 from scenarios.batches import random_crop, random_flip
 from scenarios.errors import DataUnavailableError
 from scenarios.experience import Scenario
+from strategies.networks import build
+from strategies.networks.registry import networks
 
 BATCH, RATE, TEST_BATCH, CONV_STEPS = 64, 0.01, 1000, 60
 
@@ -205,6 +208,31 @@ def show(title: str, found: dict[str, Seconds]) -> None:
         print(f"{name:<22}{seconds.train:9.2f}{seconds.train / base.train:8.2f}{seconds.test:9.2f}{seconds.test / base.test:8.2f}")
 
 
+def step_times(rounds: int = 15) -> dict[str, float]:
+    """Seconds of one training step of the convolutional network on one thread, contenders in turn: medians of processor time."""
+    component, _ = networks.load("conv")
+    ours = build("conv", component.Config(), (3, 32, 32), [range(0, 2)], 0).to(memory_format=torch.channels_last)
+    bare = conv()
+    x, y = torch.randn(BATCH, 3, 32, 32), torch.randint(0, 2, (BATCH,))
+    x_last = x.to(memory_format=torch.channels_last)
+    contenders: dict[str, tuple[nn.Module, Callable[[], Tensor]]] = {
+        "bare loop": (bare, lambda: bare(x)),
+        "palimpsest": (ours, lambda: ours(x_last, range(0, 2))),
+    }
+    optimizers = {name: torch.optim.SGD(network.parameters(), lr=RATE, momentum=0.9) for name, (network, _) in contenders.items()}
+    threads, seconds = torch.get_num_threads(), {name: list[float]() for name in contenders}
+    torch.set_num_threads(1)
+    for _ in range(rounds):
+        for name, (_, logits) in contenders.items():
+            start = time.process_time()
+            optimizers[name].zero_grad(set_to_none=True)
+            nn.functional.cross_entropy(logits(), y).backward()
+            optimizers[name].step()
+            seconds[name].append(time.process_time() - start)
+    torch.set_num_threads(threads)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
 def augmentation_rate() -> float:
     """Images a second of crop, flip and normalise, 32x32 colour, one thread."""
     threads = torch.get_num_threads()
@@ -259,6 +287,9 @@ def main() -> None:
     print(f"crop + flip + normalise, one thread: {augmentation_rate():,.0f} images/s")
     if arguments.only == "mlp":
         return
+    steps = step_times()
+    ours, bare = steps["palimpsest"], steps["bare loop"]
+    print(f"conv, a step on one thread: bare loop {1e3 * bare:.1f} ms, palimpsest {1e3 * ours:.1f} ms ({ours / bare:.2f})")
     colour, data = stream_or_generated("split-cifar")
     parts = contiguous(colour)
     scale, shift = colour.experiences[0].train.storage.scale, colour.experiences[0].train.storage.shift
