@@ -79,5 +79,6 @@ def test_fewer_episodes_than_are_shown_are_all_shown(plan: Any) -> None:
 def test_an_embedded_set_recommends_what_takes_minutes_and_nothing_to_another_network() -> None:
     request: dict[str, Any] = {"scenario": {"name": "glyphs"}, "strategy": {"name": "tapl"}}
     resolved = make_plan(request, Progress()).resolved
-    assert (resolved["network"]["name"], resolved["network"]["filters"], resolved["train"]["iterations"]) == ("conv4", 16, 60)
-    assert make_plan({**request, "network": {"name": "mlp"}}, Progress()).resolved["train"]["iterations"] == 60
+    assert (resolved["network"]["name"], resolved["network"]["filters"], resolved["train"]["iterations"]) == ("conv4", 16, 480)
+    assert (resolved["train"]["optimizer"], resolved["train"]["learning_rate"]) == ("adam", 0.003)
+    assert make_plan({**request, "network": {"name": "mlp"}}, Progress()).resolved["train"]["iterations"] == 480
