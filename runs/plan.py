@@ -6,6 +6,7 @@ import importlib.util
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +77,7 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
     scenario_config = build(scenario_class.Config, scenario_options, "scenario")
     strategy_class, fixed = strategy_registry.load(strategy_name)
     strategy_config = build(strategy_class.Config, {**fixed, **strategy_options}, "strategy")
-    for name, kind in (("train", TrainConfig), ("evaluate", EvaluateConfig)):
-        config.section(kind, request, name)
-    if request.get("network", {}).get("name"):
-        network_registry.find(request["network"]["name"])
+    _check_the_rest(request)
     device = _device(request.get("device"))
     scenario = make_scenario(scenario_class, scenario_config, scenario_name, parts, request, progress)
     if scenario.setting not in strategy_class.settings:
@@ -93,16 +91,10 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
     network_config = build(network_class.Config, network_options, "network")
     randomness = Randomness(seed)
 
-    def new_network() -> Any:
-        network = build_network(network_name, network_config, scenario.input_shape, scenario.blocks, randomness.key("initialisation"))
-        network = network.to(device)
-        return network.to(memory_format=torch.channels_last) if network_class.channels_last else network
-
     scenario = scenario.to(device, network_class.channels_last)
-    if request.get("diagnose", "curvature") != "curvature":
-        raise UserError(f"cannot diagnose '{request['diagnose']}'; --diagnose takes curvature")
     test_scenario = _test_scenario(request, scenario, progress)
     strategy = strategy_class(strategy_config)
+    new_network = partial(_new_network, network_name, network_config, scenario, randomness, device)
     strategy.prepare(Setup(scenario, train, new_network, randomness, device))
     resolved = {
         "scenario": {"name": scenario_name, **config.as_dict(scenario_config)},
@@ -115,6 +107,21 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
         **{name: request[name] for name in SCALARS[2:] if request.get(name)},
     }
     return Plan(resolved, scenario, strategy, train, evaluation, randomness, device, test_scenario)
+
+
+def _new_network(name: str, options: Any, scenario: Scenario, randomness: Randomness, device: torch.device) -> Any:
+    network = build_network(name, options, scenario.input_shape, scenario.blocks, randomness.key("initialisation")).to(device)
+    return network.to(memory_format=torch.channels_last) if network_registry.load(name)[0].channels_last else network
+
+
+def _check_the_rest(request: Mapping[str, Any]) -> None:
+    # What neither scenario nor strategy has to say about: mistakes in it are told before data are loaded.
+    for name, kind in (("train", TrainConfig), ("evaluate", EvaluateConfig)):
+        config.section(kind, request, name)
+    if request.get("network", {}).get("name"):
+        network_registry.find(request["network"]["name"])
+    if request.get("diagnose", "curvature") != "curvature":
+        raise UserError(f"cannot diagnose '{request['diagnose']}'; --diagnose takes curvature")
 
 
 def _with_recommended(request: Mapping[str, Any], *recommended: Mapping[str, Any]) -> dict[str, Any]:
