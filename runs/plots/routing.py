@@ -80,14 +80,13 @@ def capacity(run: Run) -> Figure | None:
     whole, body = style.figure(6.4, 0.32 * len(layers) + 1.9, "Filters in use, task by task", caption(run))
     axes = body.subplots()
     before = numpy.zeros(len(layers))
-    names = _names(run, share.shape[1])
     for task, colour in enumerate(style.colours(share.shape[1])):
-        axes.barh(range(len(layers)), share[:, task] - before, left=before, color=colour, label=names[task])
+        axes.barh(range(len(layers)), share[:, task] - before, left=before, color=colour, label=f"task {task}")
         before = share[:, task]
     axes.set_yticks(range(len(layers)), layers, fontsize=8.5)
     axes.invert_yaxis()
     axes.set_xlabel("% of the filters that the last task uses", fontsize=9.5, color=style.INK)
-    axes.legend(frameon=False, fontsize=8.5, ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    axes.legend(frameon=False, fontsize=8.5, ncols=6, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return whole
 
 
