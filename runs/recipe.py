@@ -99,6 +99,68 @@ def folder(name: str, scale: str, root: Path = Path("simulations")) -> Path:
     return root / f"{name}-{scale}"
 
 
+def recorded(recipe: Mapping[str, Any], scale: str, root: Path) -> dict[str, list[Path]]:
+    """The runs of a recipe that are over.
+
+    Args:
+        recipe: its content.
+        scale: which of its scales.
+        root: the folder of its runs.
+
+    Returns:
+        For each label, the folders of its finished runs, by seed.
+
+    Raises:
+        UserError: a folder holds a run with other settings than the recipe's, finished or not.
+    """
+    found: dict[str, list[Path]] = {}
+    for label, seeds in requests(recipe, scale).items():
+        places = [(place_of(root, label, request), request) for request in seeds]
+        for place, request in places:
+            if (place / "config.yaml").exists():
+                check_same(request, place)
+        found[label] = [place for place, _ in places if (place / "summary.json").exists()]
+    return found
+
+
+def place_of(root: Path, label: str, request: Mapping[str, Any]) -> Path:
+    """Where one run is written.
+
+    Args:
+        root: the folder of the recipe's runs.
+        label: the run's.
+        request: one of its requests.
+
+    Returns:
+        A path.
+    """
+    return root / label / f"seed-{request['seed']}"
+
+
+def check_same(request: Mapping[str, Any], place: Path) -> None:
+    """Make sure that a recorded run is the one that is asked for: all that is asked for stands in its configuration.
+
+    Args:
+        request: what is asked for.
+        place: the run's folder.
+
+    Raises:
+        UserError: it was made with other settings.
+    """
+    from runs import config
+
+    was = config.from_file(place / "config.yaml")
+    for section, wanted in request.items():
+        pairs = wanted.items() if isinstance(wanted, Mapping) else ((None, wanted),)
+        for name, value in pairs:
+            had = was.get(section) if name is None else was.get(section, {}).get(name)
+            if had != value:
+                path = section if name is None else f"{section}.{name}"
+                raise UserError(
+                    f"{place} was run with {path}={had}, the recipe says {value}; move that folder away, or give --out another one"
+                )
+
+
 def _named(request: Mapping[str, Any]) -> dict[str, Any]:
     sections = ("scenario", "strategy", "network")
     return {key: {"name": value} if key in sections and isinstance(value, str) else value for key, value in request.items()}

@@ -55,13 +55,16 @@ def table(recipe: Mapping[str, Any], folder: Path, scale: str) -> list[Line]:
 
     Returns:
         A line for each expectation, and for each of the recipe's metrics of a run that nothing is expected of.
+
+    Raises:
+        UserError: a run was recorded with other settings than the recipe's.
     """
+    places = recipes.recorded(recipe, scale, folder)
     expected = list(recipe["scales"][scale].get("expected", recipe.get("expected", ())))
     metrics = recipe.get("metrics", ["average_accuracy"])
     covered = {(entry["run"], entry["metric"]) for entry in expected}
-    labels = dict.fromkeys([*recipe["runs"], *recipe["scales"][scale].get("runs", ())])
-    rest = [{"run": label, "metric": metric} for metric in metrics for label in labels if (label, metric) not in covered]
-    lines = [_line(entry, folder) for entry in expected + rest]
+    rest = [{"run": label, "metric": metric} for metric in metrics for label in places if (label, metric) not in covered]
+    lines = [_line(entry, places[entry["run"]]) for entry in expected + rest]
     # A further metric is left out where a run does not have it: learners without an index have no index accuracy.
     return [line for line in lines if line.ours is not None or line.paper is not None or line.metric == metrics[0]]
 
@@ -103,7 +106,7 @@ def write(file: Path, root: Path, scale: str) -> None:
         claims += [_claim(name, line) for line in lines if line.paper is not None]
         if any(line.ours is not None for line in lines):
             command = f"simulate recipe {name}" + ("" if scale == "small" else f" --scale {scale}")
-            parts.append(f"{to_markdown(recipe, scale, lines)}\n`{command}`: {_record(folder)}.\n")
+            parts.append(f"{to_markdown(recipe, scale, lines)}\n`{command}`: {_record(recipe, scale, folder)}.\n")
         else:
             missing.append(f"`{name}`")
     if not parts:
@@ -144,27 +147,28 @@ def _claim(name: str, line: Line) -> str:
     return f"| {name} | {line.label} | {line.metric} | {_paper(line)} | {_ours(line)} | {line.seeds} | {verdict} |\n"
 
 
-def _record(folder: Path) -> str:
+def _record(recipe: Mapping[str, Any], scale: str, folder: Path) -> str:
     # Which code the runs were made with, on what, and how long they took.
     import json
 
-    summaries = [json.loads(path.read_text()) for path in folder.glob("*/seed-*/summary.json")]
-    environments = [json.loads(path.read_text()) for path in folder.glob("*/seed-*/environment.json")]
+    places = [place for each in recipes.recorded(recipe, scale, folder).values() for place in each]
+    summaries = [json.loads((place / "summary.json").read_text()) for place in places]
+    environments = [json.loads((place / "environment.json").read_text()) for place in places]
     minutes = sum(summary.get("wall_seconds", 0) for summary in summaries) / 60
     commits = sorted({(each["code"].get("commit") or each["code"]["version"])[:7] for each in environments})
     machines = sorted({f"{each['device']['name']}, {each['threads']} threads, torch {each['torch']}" for each in environments})
     return f"{len(summaries)} runs, {minutes:.0f} minutes in all; {'; '.join(machines)}; code {', '.join(commits)}"
 
 
-def _line(entry: Mapping[str, Any], folder: Path) -> Line:
+def _line(entry: Mapping[str, Any], places: list[Path]) -> Line:
     import json
 
     from metrics.statistics import over_seeds
 
     values, halves = [], []
     path, _, last = entry["metric"].rpartition(".")
-    for summary in sorted((folder / entry["run"]).glob("seed-*/summary.json")):
-        at: Any = json.loads(summary.read_text())
+    for place in places:
+        at: Any = json.loads((place / "summary.json").read_text())
         for key in path.split(".") if path else ():
             at = at.get(key, {})
         if isinstance(at.get(last), (int, float)):

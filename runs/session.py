@@ -198,11 +198,12 @@ def recipe(name: str | None, out: Path | None, data_root: Path | None, scale: st
     content = recipes.read(name)
     folder = out or recipes.folder(name, scale)
     wanted = recipes.requests(content, scale)
+    recipes.recorded(content, scale, folder)
     minutes = content["scales"][scale].get("minutes", "?")
     console.print(f"{content['title']} ({content['paper']}); about {minutes} minutes; writing to {folder}", highlight=False)
     for label, seeds in wanted.items():
         for request in seeds:
-            place = folder / label / f"seed-{request['seed']}"
+            place = recipes.place_of(folder, label, request)
             if not (place / "summary.json").exists():
                 console.print(f"{label}, seed {request['seed']}", style="bold", highlight=False)
                 asked = {**request, "data_root": str(data_root)} if data_root else request

@@ -54,7 +54,7 @@ def test_all_recorded_runs_stand_in_one_file(tmp_path: Path) -> None:
 
 
 def test_few_shot_accuracy_also_has_its_interval_over_episodes(tmp_path: Path) -> None:
-    for seed, (mean, half) in enumerate(((0.3, 0.03), (0.4, 0.04))):
+    for seed, mean, half in ((3, 0.3, 0.03), (4, 0.4, 0.04)):
         folder = tmp_path / "one" / f"seed-{seed}"
         folder.mkdir(parents=True)
         (folder / "summary.json").write_text(json.dumps({"few_shot_accuracy": {"mean": mean, "ci95": half}}))
@@ -63,6 +63,21 @@ def test_few_shot_accuracy_also_has_its_interval_over_episodes(tmp_path: Path) -
     assert line.ours == pytest.approx(0.35)
     assert line.within == pytest.approx(0.025)
     assert "(± 2.50 over episodes)" in results.to_markdown(EXAMPLE, "small", [line])
+
+
+def test_runs_of_other_settings_or_seeds_do_not_count(tmp_path: Path) -> None:
+    for seed, epochs in ((2, 1), (3, 1), (4, 7)):
+        folder = tmp_path / "one" / f"seed-{seed}"
+        folder.mkdir(parents=True)
+        (folder / "summary.json").write_text(json.dumps({"average_accuracy": 0.1 * seed}))
+        config = {"scenario": {"name": "split-digits"}, "strategy": {"name": "naive"}, "seed": seed}
+        (folder / "config.yaml").write_text(json.dumps({**config, "train": {"epochs": epochs, "batch_size": 8, "optimizer": "sgd"}}))
+    with pytest.raises(UserError, match=r"seed-4 was run with train.epochs=7, the recipe says 1; move that folder away"):
+        results.table(EXAMPLE, tmp_path, "small")
+    (tmp_path / "one" / "seed-4" / "config.yaml").unlink()
+    (tmp_path / "one" / "seed-4" / "summary.json").unlink()
+    line = results.table(EXAMPLE, tmp_path, "small")[0]
+    assert (line.ours, line.seeds) == (pytest.approx(0.3), 1)
 
 
 def test_a_run_that_a_scale_words_anew_has_one_line(tmp_path: Path) -> None:
