@@ -108,10 +108,7 @@ def recorded(recipe: Mapping[str, Any], scale: str, root: Path) -> dict[str, lis
         root: the folder of its runs.
 
     Returns:
-        For each label, the folders of its finished runs, by seed.
-
-    Raises:
-        UserError: a folder holds a run with other settings than the recipe's, finished or not.
+        For each label, the folders of its finished runs, by seed. A run of other settings than the recipe's, finished or not, is an error.
     """
     found: dict[str, list[Path]] = {}
     for label, seeds in requests(recipe, scale).items():

@@ -54,10 +54,8 @@ def table(recipe: Mapping[str, Any], folder: Path, scale: str) -> list[Line]:
         scale: the scale that was run.
 
     Returns:
-        A line for each expectation, and for each of the recipe's metrics of a run that nothing is expected of.
-
-    Raises:
-        UserError: a run was recorded with other settings than the recipe's.
+        A line for each expectation, and for each of the recipe's metrics of a run that nothing is expected of. A run of other settings than
+        the recipe's is an error.
     """
     places = recipes.recorded(recipe, scale, folder)
     expected = list(recipe["scales"][scale].get("expected", recipe.get("expected", ())))
