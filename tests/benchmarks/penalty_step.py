@@ -20,7 +20,7 @@ ranges are over several runs of the benchmark):
     with whole input factors (`input_tolerance=0`) 2.9 after one experience and 8.2 after five
 
 What a penalty adds is memory traffic for each parameter, whatever the batch: 14 reads and writes for si, 20 for alasso, 7 for the others,
-beside the 7 of Adam itself, at about 0.1 ms each for half a million parameters that no longer lie in the cache. So the ratio falls as the
+beside the 7 of Adam itself, at nearly 0.2 ms each for half a million parameters that no longer lie in the cache. So the ratio falls as the
 batch grows. Of a layer-wide step of 7.4 ms, forward and backward pass take 5.8 and Adam 1.4 under every strategy; si adds 2.6 and alasso
 3.6. Tried without gain: vectors taken through the cache in pieces of 16 to 65 thousand numbers (si 1.45-1.54 instead of 1.41-1.45), a
 leaky rectifier instead of alasso's absolute value, huge pages.
