@@ -115,7 +115,7 @@ def recorded(recipe: Mapping[str, Any], scale: str, root: Path) -> dict[str, lis
         places = [(place_of(root, label, request), request) for request in seeds]
         for place, request in places:
             if (place / "config.yaml").exists():
-                check_same(request, place)
+                _check_same(request, place)
         found[label] = [place for place, _ in places if (place / "summary.json").exists()]
     return found
 
@@ -134,28 +134,18 @@ def place_of(root: Path, label: str, request: Mapping[str, Any]) -> Path:
     return root / label / f"seed-{request['seed']}"
 
 
-def check_same(request: Mapping[str, Any], place: Path) -> None:
-    """Make sure that a recorded run is the one that is asked for: all that is asked for stands in its configuration.
-
-    Args:
-        request: what is asked for.
-        place: the run's folder.
-
-    Raises:
-        UserError: it was made with other settings.
-    """
+def _check_same(request: Mapping[str, Any], place: Path) -> None:
+    # All that is asked for has to stand in the recorded run's configuration.
     from runs import config
 
     was = config.from_file(place / "config.yaml")
     for section, wanted in request.items():
-        pairs = wanted.items() if isinstance(wanted, Mapping) else ((None, wanted),)
-        for name, value in pairs:
-            had = was.get(section) if name is None else was.get(section, {}).get(name)
-            if had != value:
-                path = section if name is None else f"{section}.{name}"
-                raise UserError(
-                    f"{place} was run with {path}={had}, the recipe says {value}; move that folder away, or give --out another one"
-                )
+        options, had = (wanted, was.get(section, {})) if isinstance(wanted, Mapping) else ({"": wanted}, {"": was.get(section)})
+        for name, value in options.items():
+            if had.get(name) != value:
+                path = f"{section}.{name}" if name else section
+                was_not = f"{place} was run with {path}={had.get(name)}, the recipe says {value}"
+                raise UserError(f"{was_not}; move that folder away, or give --out another one")
 
 
 def _named(request: Mapping[str, Any]) -> dict[str, Any]:
