@@ -24,7 +24,7 @@ def test_every_run_of_every_recipe_is_made_of_options_that_exist(name: str) -> N
                     if section == "network" and "network" not in request:
                         continue
                     component, options = named(request, section)
-                    assert registry.canonical(component) == component, "an alias: recorded runs are held against the name that is written down"
+                    assert registry.canonical(component) == component, "an alias; configurations hold the name itself"
                     build(registry.load(component)[0].Config, options, f"{name}/{label}/{section}")
                 build(TrainConfig, request.get("train", {}), "train")
         expected = content["scales"][scale].get("expected", content.get("expected", ()))
