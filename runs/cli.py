@@ -80,7 +80,7 @@ def list_(
     import_: Annotated[list[Path] | None, typer.Option("--import", help="A file of your own that registers components.")] = None,
 ) -> None:
     """Show what there is, or the options of one component."""
-    from runs import listing
+    from runs.showing import listing
 
     if import_:
         from runs.plan import import_file
@@ -143,8 +143,8 @@ def recipe(
     results: Annotated[Path | None, typer.Option(help="Write a table of all recorded runs (in --out) into this file.")] = None,
 ) -> None:
     """Repeat a published experiment, and set its numbers beside the paper's."""
-    from runs import results as recorded
     from runs import session
+    from runs.recording import results as recorded
 
     if results:
         recorded.write(results, out or Path("simulations"), scale)

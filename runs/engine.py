@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from runs import optimizers
-from runs.progress import Progress
+from runs.showing.progress import Progress
 from scenarios.experience import Batch
 from scenarios.random import Randomness
 from strategies.base import Strategy

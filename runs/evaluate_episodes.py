@@ -13,8 +13,8 @@ from torch import Tensor
 
 from metrics.fewshot import over_episodes, per_step, pooled_binomial_ci95
 from runs.evaluate import Evaluation
-from scenarios.episodes import EpisodeBatch, EpisodeStream
-from scenarios.episodic import EpisodicScenario
+from scenarios.episodes.episodes import EpisodeBatch, EpisodeStream
+from scenarios.episodes.episodic import EpisodicScenario
 
 SHOWN = 100
 """Test episodes whose diagnostics are kept for plots, over which accuracy by step is taken, and which test an untrained learner."""

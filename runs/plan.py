@@ -14,14 +14,14 @@ import torch
 
 from runs import config
 from runs.config import SCALARS, EvaluateConfig
-from runs.progress import Progress
-from scenarios.cutting import Request
-from scenarios.episodic import EpisodicScenario, adapt_to
+from runs.showing.progress import Progress
+from scenarios.episodes.episodic import EpisodicScenario, adapt_to
 from scenarios.errors import UserError
 from scenarios.experience import Scenario
 from scenarios.options import build
 from scenarios.random import Randomness
 from scenarios.scenario_registry import scenarios as scenario_registry
+from scenarios.streams.cutting import Request
 from strategies.base import Setup, Strategy
 from strategies.networks import build as build_network
 from strategies.networks import networks as network_registry

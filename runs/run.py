@@ -15,11 +15,11 @@ from runs.engine import Engine, Position
 from runs.evaluate import Evaluation, evaluate
 from runs.evaluate_episodes import diagnostics, evaluate_episodes
 from runs.plan import Plan
-from runs.progress import Progress
+from runs.recording.store import FORMAT, Store, load_checkpoint, write_json
 from runs.selection import Ensemble, Selection
-from runs.store import FORMAT, Store, load_checkpoint, write_json
-from runs.tables import write_matrix
-from scenarios.episodic import EpisodicScenario
+from runs.showing.progress import Progress
+from runs.showing.tables import write_matrix
+from scenarios.episodes.episodic import EpisodicScenario
 from scenarios.errors import UserError
 from scenarios.experience import Scenario
 from strategies.base import Strategy
@@ -325,7 +325,7 @@ def curvature(plan: Plan) -> list[dict[str, Any]]:
     Returns:
         A row for each layer.
     """
-    from strategies.curvature.diagnosis import curvature as diagnose
+    from strategies.penalties.curvature.diagnosis import curvature as diagnose
 
     return diagnose(plan.strategy, plan.scenario.experiences[-1].train, plan.randomness)
 

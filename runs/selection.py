@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from runs.evaluate_episodes import SHOWN, episode_accuracies
-from scenarios.episodes import EpisodeBatch
-from scenarios.episodic import EpisodicScenario
+from scenarios.episodes.episodes import EpisodeBatch
+from scenarios.episodes.episodic import EpisodicScenario
 
 
 @dataclass

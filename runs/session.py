@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runs import show
+from runs.showing import show
 from scenarios.errors import UserError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def one(request: Mapping[str, Any], folder: Path, console: Console, *, quiet: bo
     from runs import plots
     from runs.engine import DivergenceError, InterruptedRunError
     from runs.plan import make_plan
-    from runs.progress import Progress, Terminal
+    from runs.showing.progress import Progress, Terminal
     from runs.simulation import carry_out
 
     progress = Progress() if quiet else Terminal(console)
@@ -138,8 +138,8 @@ def evaluate(folder: Path, test_scenario: str | None) -> None:
         folder: the run's directory.
         test_scenario: another few-shot scenario to test on as well.
     """
-    from runs import tables
     from runs.run import cross_domain
+    from runs.showing import tables
     from runs.simulation import take_up
 
     run = take_up(folder, test_scenario)
@@ -164,8 +164,8 @@ def compare(folders: Sequence[Path], out: Path, *, mixed: bool) -> None:
         out: where the files are written.
         mixed: compare runs of different scenarios all the same.
     """
-    from runs import compare as comparison
     from runs import plots
+    from runs.showing import compare as comparison
 
     groups = comparison.collect(folders, mixed=mixed)
     table = comparison.table(groups)
@@ -187,8 +187,8 @@ def recipe(name: str | None, out: Path | None, data_root: Path | None, scale: st
         data_root: where data sets lie.
         scale: which of its scales.
     """
-    from runs import recipe as recipes
-    from runs import results
+    from runs.recording import recipe as recipes
+    from runs.recording import results
 
     console = _console(False)
     if name is None:

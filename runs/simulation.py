@@ -11,9 +11,9 @@ import torch
 from runs import config
 from runs.interrupts import Interrupts
 from runs.plan import Plan, make_plan
-from runs.progress import Progress
+from runs.recording.store import Store, load_checkpoint
 from runs.run import Run, RunResult
-from runs.store import Store, load_checkpoint
+from runs.showing.progress import Progress
 
 
 def simulate(

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 from scenarios.registry import Registry, Row
 
+STREAMS = "scenarios.streams.streams"
+FEW_SHOT = "scenarios.episodes.few_shot"
+
 scenarios = Registry(
     "scenario",
     [
-        Row("split-digits", "8x8 digits in 5 experiences of 2 classes; embedded, seconds", "scenarios.streams:Split", {"set": "digits"}),
-        Row("split-mnist", "MNIST in 5 experiences of 2 digits", "scenarios.streams:Split", {"set": "mnist"}),
-        Row("split-fashion", "Fashion-MNIST in 5 experiences of 2 classes", "scenarios.streams:Split", {"set": "fashion"}),
-        Row("split-cifar", "short for split-cifar10", "scenarios.streams:Split", {"set": "cifar10"}, "split-cifar10"),
-        Row("split-cifar10", "CIFAR-10 in 5 experiences of 2 classes", "scenarios.streams:Split", {"set": "cifar10"}),
-        Row("split-cifar100", "CIFAR-100 in 10 experiences of 10 classes", "scenarios.streams:Split", {"set": "cifar100"}),
-        Row("split-cifar10-100", "CIFAR-10, then 5 times 10 classes of CIFAR-100", "scenarios.streams:Cifar10Then100"),
-        Row("split-tiny-imagenet", "Tiny-ImageNet in 10 experiences of 20 classes", "scenarios.streams:Split", {"set": "tiny-imagenet"}),
-        Row("split-SET", "the classes of any data set, cut into experiences", "scenarios.streams:Split"),
-        Row("permuted-SET", "any data set, its pixels permuted anew in every experience", "scenarios.streams:Permuted"),
-        Row("rotated-SET", "any data set, rotated by another angle in every experience", "scenarios.streams:Rotated"),
-        Row("omniglot", "episodes of handwritten characters of 50 alphabets, 28x28", "scenarios.few_shot:Omniglot"),
-        Row("cifar-fs", "episodes of CIFAR-100's classes, divided 64/16/20", "scenarios.few_shot:Episodes", {"set": "cifar-fs"}),
-        Row("fc100", "episodes of CIFAR-100's classes, divided by superclass", "scenarios.few_shot:Episodes", {"set": "fc100"}),
-        Row("mini-imagenet", "episodes of mini-ImageNet, 84x84", "scenarios.few_shot:Episodes", {"set": "mini-imagenet"}),
-        Row("tiered-imagenet", "episodes of tiered-ImageNet, 84x84", "scenarios.few_shot:Episodes", {"set": "tiered-imagenet"}),
-        Row("cub", "episodes of 200 species of birds, 84x84", "scenarios.few_shot:Episodes", {"set": "cub"}),
-        Row("glyphs", "episodes of characters of many scripts; embedded, no download", "scenarios.few_shot:Episodes", {"set": "glyphs"}),
-        Row("digits", "episodes of 8x8 digits, 5 classes to train and 5 to test", "scenarios.few_shot:Episodes", {"set": "digits"}),
-        Row("episodes-SETS", "episodes of one domain after another (episodes-omniglot-cifar-fs)", "scenarios.few_shot:Domains"),
-        Row("sequence-SETS", "data sets one after another (sequence-mnist-fashion), brought to one shape", "scenarios.streams:Sequence"),
+        Row("split-digits", "8x8 digits in 5 experiences of 2 classes; embedded, seconds", f"{STREAMS}:Split", {"set": "digits"}),
+        Row("split-mnist", "MNIST in 5 experiences of 2 digits", f"{STREAMS}:Split", {"set": "mnist"}),
+        Row("split-fashion", "Fashion-MNIST in 5 experiences of 2 classes", f"{STREAMS}:Split", {"set": "fashion"}),
+        Row("split-cifar", "short for split-cifar10", f"{STREAMS}:Split", {"set": "cifar10"}, "split-cifar10"),
+        Row("split-cifar10", "CIFAR-10 in 5 experiences of 2 classes", f"{STREAMS}:Split", {"set": "cifar10"}),
+        Row("split-cifar100", "CIFAR-100 in 10 experiences of 10 classes", f"{STREAMS}:Split", {"set": "cifar100"}),
+        Row("split-cifar10-100", "CIFAR-10, then 5 times 10 classes of CIFAR-100", f"{STREAMS}:Cifar10Then100"),
+        Row("split-tiny-imagenet", "Tiny-ImageNet in 10 experiences of 20 classes", f"{STREAMS}:Split", {"set": "tiny-imagenet"}),
+        Row("split-SET", "the classes of any data set, cut into experiences", f"{STREAMS}:Split"),
+        Row("permuted-SET", "any data set, its pixels permuted anew in every experience", f"{STREAMS}:Permuted"),
+        Row("rotated-SET", "any data set, rotated by another angle in every experience", f"{STREAMS}:Rotated"),
+        Row("omniglot", "episodes of handwritten characters of 50 alphabets, 28x28", f"{FEW_SHOT}:Omniglot"),
+        Row("cifar-fs", "episodes of CIFAR-100's classes, divided 64/16/20", f"{FEW_SHOT}:Episodes", {"set": "cifar-fs"}),
+        Row("fc100", "episodes of CIFAR-100's classes, divided by superclass", f"{FEW_SHOT}:Episodes", {"set": "fc100"}),
+        Row("mini-imagenet", "episodes of mini-ImageNet, 84x84", f"{FEW_SHOT}:Episodes", {"set": "mini-imagenet"}),
+        Row("tiered-imagenet", "episodes of tiered-ImageNet, 84x84", f"{FEW_SHOT}:Episodes", {"set": "tiered-imagenet"}),
+        Row("cub", "episodes of 200 species of birds, 84x84", f"{FEW_SHOT}:Episodes", {"set": "cub"}),
+        Row("glyphs", "episodes of characters of many scripts; embedded, no download", f"{FEW_SHOT}:Episodes", {"set": "glyphs"}),
+        Row("digits", "episodes of 8x8 digits, 5 classes to train and 5 to test", f"{FEW_SHOT}:Episodes", {"set": "digits"}),
+        Row("episodes-SETS", "episodes of one domain after another (episodes-omniglot-cifar-fs)", f"{FEW_SHOT}:Domains"),
+        Row("sequence-SETS", "data sets one after another (sequence-mnist-fashion), brought to one shape", f"{STREAMS}:Sequence"),
     ],
 )

@@ -10,15 +10,15 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from runs import records
-from runs.groups import Group
 from runs.plots import style
 from runs.plots.comparison import compare
 from runs.plots.curves import forgetting_curves
 from runs.plots.episodes import adaptation, compare_few_shot, inside, training_curve
 from runs.plots.matrix import accuracy_matrix
 from runs.plots.routing import capacity, generated_samples, task_confusion
-from runs.records import Run
+from runs.recording import records
+from runs.recording.groups import Group
+from runs.recording.records import Run
 from scenarios.errors import UserError
 
 __all__ = [

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from metrics.statistics import band
-from runs.groups import Group, title
 from runs.plots import style
-from runs.records import learned
+from runs.recording.groups import Group, title
+from runs.recording.records import learned
 
 if TYPE_CHECKING:
     from torch import Tensor

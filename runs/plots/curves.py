@@ -11,8 +11,8 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure, SubFigure
 
 from runs.plots import style
-from runs.records import Run, learned
-from runs.tables import numbered
+from runs.recording.records import Run, learned
+from runs.showing.tables import numbered
 
 MOST_LABELS = 8
 """Experiences that are labelled one by one; more are told apart by a colour scale."""

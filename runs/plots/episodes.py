@@ -10,9 +10,9 @@ import numpy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from runs.groups import Group, title
 from runs.plots import style
-from runs.records import Run
+from runs.recording.groups import Group, title
+from runs.recording.records import Run
 
 INSIDE = {
     "attenuation": ("L2F's attenuation of each parameter tensor", "parameter tensor", "attenuation"),

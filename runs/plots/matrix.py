@@ -13,8 +13,8 @@ from matplotlib.ticker import PercentFormatter
 
 from runs.plots import style
 from runs.plots.curves import caption
-from runs.records import Run
-from runs.tables import numbered
+from runs.recording.records import Run
+from runs.showing.tables import numbered
 
 MOST_NUMBERS = 12
 """Experiences up to which each cell shows its number."""

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 from runs.plots import style
 from runs.plots.curves import caption
-from runs.records import Run
-from runs.tables import numbered
+from runs.recording.records import Run
+from runs.showing.tables import numbered
 
 
 def task_confusion(run: Run) -> Figure | None:

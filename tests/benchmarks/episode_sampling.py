@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import torch
 
 import scenarios
-from scenarios.episodes import EpisodeSpec, EpisodeStream
+from scenarios.episodes.episodes import EpisodeSpec, EpisodeStream
 from scenarios.errors import DataUnavailableError
 
 SETS = ("digits", "glyphs", "omniglot", "cifar-fs")

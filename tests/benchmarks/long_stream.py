@@ -15,8 +15,8 @@ import torch
 
 from runs.engine import Position
 from runs.plan import make_plan
-from runs.progress import Progress
 from runs.run import Run
+from runs.showing.progress import Progress
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ Forward and backward of the outer loss; 5 ways, 32 episodes. All variants of a n
 one warm-up each; medians of milliseconds (of processor time where there is one thread, so that a busy machine does not count), and times
 as fast as the native loop. `native loop` clones nothing and calls the run's own
 modules with PyTorch's batch norm, one task after another: what learn2learn does, without its copies. `native vmap` is torch.func's
-published form; its second-order gradients are wrong (see `strategies.episodic.network`), its time is here for comparison only.
+published form; its second-order gradients are wrong (see `strategies.meta.episodic.network`), its time is here for comparison only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scenarios.episodes import EpisodeBatch
+from scenarios.episodes.episodes import EpisodeBatch
 from scenarios.random import Randomness
 from strategies import make
 from strategies.base import Setup

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 import scenarios
 from runs.plan import make_plan
-from runs.progress import Progress
+from runs.showing.progress import Progress
 from runs.simulation import carry_out
 from scenarios.batches import random_crop, random_flip
 from scenarios.errors import DataUnavailableError

@@ -11,7 +11,7 @@ from torch import nn
 
 from runs.engine import DivergenceError, Engine, Position, phase_length
 from runs.optimizers import check_layouts, make
-from runs.progress import Progress
+from runs.showing.progress import Progress
 from scenarios.experience import Experience
 from strategies.base import NoOptions, Strategy
 from strategies.naive import Naive

@@ -11,8 +11,8 @@ from torch import Tensor
 from runs import evaluate_episodes as module
 from runs.evaluate_episodes import episode_accuracies, evaluate_episodes
 from runs.plan import make_plan
-from runs.progress import Progress
-from scenarios.episodes import EpisodeBatch
+from runs.showing.progress import Progress
+from scenarios.episodes.episodes import EpisodeBatch
 
 
 @pytest.fixture

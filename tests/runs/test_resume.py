@@ -18,10 +18,10 @@ import runs
 from runs import config
 from runs.engine import InterruptedRunError
 from runs.plan import make_plan
-from runs.progress import Progress
+from runs.recording.store import Store, load_checkpoint
 from runs.run import Run
+from runs.showing.progress import Progress
 from runs.simulation import carry_out
-from runs.store import Store, load_checkpoint
 
 ASKED = {
     "scenario": {"name": "split-digits", "tasks": 5},

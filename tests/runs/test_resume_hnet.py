@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from runs.plan import make_plan
-from runs.progress import Progress
+from runs.recording.store import load_checkpoint
+from runs.showing.progress import Progress
 from runs.simulation import carry_out
-from runs.store import load_checkpoint
 from tests.runs.test_resume import interrupted, same_bits
 
 STRATEGY = {

@@ -11,14 +11,16 @@ import pytest
 import torch
 
 import runs
-from runs import plots, records, session, show
-from runs.compare import collect, table
+from runs import plots, session
 from runs.plan import make_plan
-from runs.progress import Progress
+from runs.recording import records
 from runs.selection import Ensemble, Selection
+from runs.showing import show
+from runs.showing.compare import collect, table
+from runs.showing.progress import Progress
 from runs.simulation import carry_out
 from scenarios.errors import UserError
-from strategies import meta
+from strategies.meta import learner as meta
 from tests.runs.test_resume import interrupted, same_bits
 
 

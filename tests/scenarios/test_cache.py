@@ -11,7 +11,7 @@ import pytest
 
 from scenarios.cache import Cache, cache_folder
 from scenarios.sources.decoded import Decoded, Part
-from tests.scenarios.files import random_images
+from tests.scenarios.sources.files import random_images
 
 
 def decoded(seed: int = 0, verified: bool = True) -> Decoded:

@@ -55,7 +55,7 @@ def test_a_registered_class_is_found_and_described() -> None:
     assert registry.names() == ["mine"]
 
 
-MODULES = ["scenarios", "strategies", "metrics", "runs", "runs.cli", "runs.listing", "runs.compare", "runs.config"]
+MODULES = ["scenarios", "strategies", "metrics", "runs", "runs.cli", "runs.showing.listing", "runs.showing.compare", "runs.config"]
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -65,7 +65,7 @@ def test_importing_the_rooms_imports_neither_torch_nor_matplotlib(module: str) -
 
 
 def test_every_row_of_every_registry_leads_to_a_class_with_documented_options() -> None:
-    from runs.listing import registries
+    from runs.showing.listing import registries
     from scenarios.options import describe
 
     for kind in ("scenarios", "strategies", "networks"):

@@ -1,0 +1,149 @@
+"""Finished runs, read back from their directories: what tables and figures are made from. Torch is imported for artefacts alone."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from runs.showing import tables
+from scenarios.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy
+
+PLACES = ("seed", "data_root", "imports")
+"""Entries of a configuration that do not tell two experiments apart: the seed, and where things lie."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run.
+
+    Attributes:
+        directory: where it lies.
+        summary: what `summary.json` holds.
+        options: what `config.yaml` holds, flat (`train.epochs` to its value), without the seed and the places where things lie.
+    """
+
+    directory: Path
+    summary: dict[str, Any]
+    options: dict[str, Any]
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return int(self.summary["seed"])
+
+    @property
+    def strategy(self) -> str:
+        """Name of the strategy."""
+        return str(self.summary["strategy"])
+
+    @property
+    def data(self) -> str:
+        """The data in words: name and origin."""
+        name, origin = self.summary["data"]["name"], self.summary["data"]["origin"]
+        return f"{name} data" if name == origin else f"{name} ({origin} data)"
+
+    def matrix(self) -> tuple[list[str], numpy.ndarray, numpy.ndarray] | None:
+        """The accuracy matrix.
+
+        Returns:
+            Names, initial row and matrix as `tables.read_matrix` gives them, or None where the scenario has none.
+        """
+        path = self.directory / "accuracy_matrix.csv"
+        return tables.read_matrix(path) if path.exists() else None
+
+    def artefacts(self) -> dict[str, Any]:
+        """Tensors that the method left for its own figures.
+
+        Returns:
+            Names to tensors; empty where there are none.
+        """
+        import torch
+
+        path = self.directory / "artefacts.pt"
+        return torch.load(path, weights_only=True) if path.exists() else {}
+
+
+def read(directory: Path) -> Run:
+    """Read one run.
+
+    Args:
+        directory: the run's own directory.
+
+    Returns:
+        The run.
+
+    Raises:
+        UserError: it is not a run's directory, or the run is not finished.
+    """
+    directory = Path(directory)
+    if not (directory / "config.yaml").is_file():
+        raise UserError(f"{directory} is not a run's directory; name one that `simulate` has written, or a folder of such")
+    if not (directory / "summary.json").is_file():
+        raise UserError(f"the run {directory} is not finished; finish it with: simulate resume {directory}")
+    try:
+        summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
+        options = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"the run {directory} cannot be read ({' '.join(str(error).split())}): repeat it") from error
+    needed = {"scenario", "strategy", "setting", "seed", "data"}
+    if not isinstance(summary, dict) or not isinstance(options, dict) or not needed <= summary.keys():
+        raise UserError(f"the run {directory} cannot be read (its summary needs {', '.join(sorted(needed))}): repeat it")
+    return Run(directory, summary, {key: value for key, value in _flat(options) if key not in PLACES})
+
+
+def find(directories: Iterable[Path]) -> list[Run]:
+    """Read runs, and all finished runs in folders of runs.
+
+    Args:
+        directories: runs' directories, or folders with runs somewhere inside.
+
+    Returns:
+        The runs, each once, in the order named; inside a folder, by name. Unfinished runs inside a folder are left out with a warning.
+
+    Raises:
+        UserError: a directory is not there, is not finished, or has no finished run inside.
+    """
+    found: dict[Path, Run] = {}
+    for directory in map(Path, directories):
+        if not directory.is_dir():
+            raise UserError(f"there is no directory {directory}; name a run's directory or a folder of runs")
+        inside = sorted(path.parent for path in directory.glob("*/**/config.yaml"))
+        unfinished = [path for path in inside if not (path / "summary.json").is_file()]
+        if inside and len(unfinished) == len(inside):
+            raise UserError(f"no run in {directory} is finished; finish one with: simulate resume {unfinished[0]}")
+        if unfinished:
+            warnings.warn(f"left out as unfinished: {', '.join(map(str, unfinished))}", stacklevel=2)
+        for path in [path for path in inside if path not in unfinished] or [directory]:
+            found.setdefault(path.resolve(), read(path))
+    return list(found.values())
+
+
+def learned(names: Sequence[str], matrix: numpy.ndarray) -> tuple[list[str], numpy.ndarray]:
+    """Cut an accuracy matrix to the experiences that were learned.
+
+    Args:
+        names: the experiences' names.
+        matrix: [rows, columns], as it is read.
+
+    Returns:
+        As many names as rows, and the square matrix.
+    """
+    size = min(matrix.shape)
+    return list(names[:size]), matrix[:size, :size]
+
+
+def _flat(options: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in options.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

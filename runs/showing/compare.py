@@ -1,0 +1,214 @@
+"""Groups of runs side by side, as a table: mean, standard deviation and 95 % interval over seeds of what their summaries hold."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from metrics.statistics import Spread, over_seeds
+from runs.recording.groups import Group, collect, differing, short, title
+
+if TYPE_CHECKING:
+    import rich.table
+
+__all__ = ["COLUMNS", "Column", "Group", "Row", "Table", "collect", "render", "table", "to_csv", "to_markdown"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One number of a summary.
+
+    Attributes:
+        key: where it stands in `summary.json`; dots lead into nested entries.
+        heading: what it is called.
+        factor: from the summary's unit to the one that is shown.
+        digits: shown after the point.
+        interval: whether its interval is shown beside the mean.
+        within: where the summary holds a run's own 95 % interval, over its test episodes.
+    """
+
+    key: str
+    heading: str
+    factor: float
+    digits: int
+    interval: bool
+    within: str = ""
+
+
+COLUMNS = (
+    Column("average_accuracy", "average accuracy %", 100, 2, True),
+    Column("average_forgetting", "forgetting %", 100, 2, True),
+    Column("backward_transfer", "backward transfer %", 100, 2, True),
+    Column("few_shot_accuracy.mean", "few-shot accuracy %", 100, 2, True, "few_shot_accuracy.ci95"),
+    Column("few_shot_ensemble.mean", "same, ensemble of best checkpoints %", 100, 2, True, "few_shot_ensemble.ci95"),
+    Column("routing.mean_index_accuracy", "task index right %", 100, 2, True),
+    Column("routing.mean_oracle_accuracy", "accuracy given the index %", 100, 2, True),
+    Column("wall_seconds", "seconds", 1, 1, False),
+    Column("peak_memory_bytes", "peak MiB", 2**-20, 0, False),
+)
+"""What is compared, where the runs have it."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One group's numbers.
+
+    Attributes:
+        label: the group's.
+        seeds: of its runs.
+        values: key of a column to the spread over seeds; a number that the runs lack is not there.
+        within: of a group of one seed, key of a column to that run's own interval over test episodes.
+    """
+
+    label: str
+    seeds: tuple[int, ...]
+    values: dict[str, Spread]
+    within: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Groups side by side.
+
+    Attributes:
+        title: scenario, setting and data.
+        columns: what is compared.
+        rows: one a group.
+        notes: what the reader must know, one sentence each.
+    """
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+
+def table(groups: Sequence[Group]) -> Table:
+    """Summarise groups over their seeds.
+
+    Args:
+        groups: at least one.
+
+    Returns:
+        Mean, standard deviation and 95 % interval of every number that a group's runs have.
+    """
+    rows = []
+    for group in groups:
+        values, within = {}, {}
+        for column in COLUMNS:
+            numbers = [number for run in group.runs if (number := _lookup(run.summary, column.key)) is not None]
+            if numbers:
+                values[column.key] = over_seeds(numbers)
+            if len(group.runs) == 1 and (half := _lookup(group.runs[0].summary, column.within)) is not None:
+                within[column.key] = half
+        rows.append(Row(group.label, tuple(run.seed for run in group.runs), values, within))
+    columns = tuple(column for column in COLUMNS if any(column.key in row.values for row in rows) and not _said_twice(column, groups))
+    return Table(title(groups), columns, tuple(rows), tuple(_notes(groups, rows)))
+
+
+def render(content: Table) -> rich.table.Table:
+    """Lay a comparison out for the terminal.
+
+    Args:
+        content: the comparison.
+
+    Returns:
+        A table; a cell has mean and interval, and below them the standard deviation.
+    """
+    from rich.markup import escape
+    from rich.table import Table as Terminal
+
+    terminal = Terminal(title=content.title, title_justify="left", caption=" ".join(content.notes), caption_justify="left", header_style="")
+    terminal.add_column("strategy", overflow="fold")
+    terminal.add_column("seeds", justify="right")
+    for column in content.columns:
+        terminal.add_column(column.heading, justify="right")
+    for row in content.rows:
+        cells = [_cell(row, column, "{mean} ± {ci95}\n[dim]sd {sd}[/dim]") for column in content.columns]
+        terminal.add_row(escape(row.label), str(len(row.seeds)), *cells)
+    return terminal
+
+
+def to_markdown(content: Table) -> str:
+    """Write a comparison as a Markdown table.
+
+    Args:
+        content: the comparison.
+
+    Returns:
+        The table, its title above and its notes below.
+    """
+    header = ["strategy", "seeds", *(column.heading for column in content.columns)]
+    lines = [header, ["---", *["---:"] * (len(header) - 1)]]
+    for row in content.rows:
+        cells = [_cell(row, column, "{mean} ± {ci95} ({sd})") for column in content.columns]
+        lines.append([row.label.replace("|", "\\|"), str(len(row.seeds)), *cells])
+    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{content.title}\n\n{body}\n\n{' '.join(content.notes)}".rstrip() + "\n"
+
+
+def to_csv(content: Table) -> str:
+    """Write a comparison as CSV, in the summary's own units and at full precision.
+
+    Args:
+        content: the comparison.
+
+    Returns:
+        One line a group, four columns a number; a cell is empty where there is no such number.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    parts = ("mean", "sd", "ci95", "n")
+    writer.writerow(["strategy", "seeds", *(f"{column.key}_{part}" for column in content.columns for part in parts)])
+    for row in content.rows:
+        spreads = [row.values.get(column.key) for column in content.columns]
+        cells = [getattr(spread, part) if spread else None for spread in spreads for part in parts]
+        writer.writerow([row.label, " ".join(map(str, row.seeds)), *cells])
+    return text.getvalue()
+
+
+def _notes(groups: Sequence[Group], rows: Sequence[Row]) -> Iterable[str]:
+    if any(len(row.seeds) > 1 for row in rows):
+        yield "Mean ± 95 % interval over seeds (Student's t), and standard deviation."
+    if any(row.within for row in rows):
+        yield "± of one seed: 95 % interval over test episodes."
+    if len({row.seeds for row in rows}) > 1:
+        yield "The groups ran with different seeds."
+    for key, words in (("bn_mode", "Batch norm"), ("label", "Note")):
+        if told := [f"{group.label}: {group.runs[0].summary[key]}" for group in groups if key in group.runs[0].summary]:
+            yield f"{words}: {'; '.join(told)}."
+    if len({group.runs[0].strategy for group in groups}) > 1:
+        shared = [{key: value for key, value in group.runs[0].options.items() if not key.startswith("strategy.")} for group in groups]
+        for key in differing(shared):
+            if key != "scenario.name":
+                told = [f"{group.label}: {short(options.get(key))}" for group, options in zip(groups, shared)]
+                yield f"{key} differs ({', '.join(told)})."
+
+
+def _said_twice(column: Column, groups: Sequence[Group]) -> bool:
+    # One domain's few-shot accuracy is the average over experiences as well.
+    summaries = [run.summary for group in groups for run in group.runs]
+    single = all("few_shot_accuracy" in summary and len(summary["experiences"]) == 1 for summary in summaries)
+    return single and column.key == "average_accuracy"
+
+
+def _lookup(summary: Any, key: str) -> float | None:
+    for part in key.split("."):
+        if not isinstance(summary, dict) or part not in summary:
+            return None
+        summary = summary[part]
+    return float(summary)
+
+
+def _cell(row: Row, column: Column, template: str) -> str:
+    spread = row.values.get(column.key)
+    if spread is None:
+        return "–"
+    half = row.within.get(column.key, spread.ci95)
+    mean, sd, ci95 = (None if value is None else f"{value * column.factor:.{column.digits}f}" for value in (spread.mean, spread.sd, half))
+    if sd and column.interval:
+        return template.format(mean=mean, ci95=ci95, sd=sd)
+    return f"{mean} ± {ci95}" if column.key in row.within else str(mean)

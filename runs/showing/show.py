@@ -1,0 +1,137 @@
+"""What a run shows on the terminal when it is over: tables and lines made of its summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from runs.run import RunResult
+
+
+def run(result: RunResult, console: Console) -> None:
+    """Print a run's accuracies, what its method measured of itself, its costs, and where it lies.
+
+    Args:
+        result: the run.
+        console: where to.
+    """
+    from runs.showing import tables
+
+    summary = result.summary
+    if summary["setting"] == "episodic":
+        few_shot(summary, console)
+    else:
+        of = (summary["scenario"], summary["setting"], f"{summary['data']['origin']} data")
+        console.print(f"accuracy in %: {summary['strategy']} on {', '.join(of)}", highlight=False)
+        console.print(tables.render_matrix(result.names, result.initial.tolist(), result.matrix.tolist()))
+    words = {"average_accuracy": "average accuracy", "average_forgetting": "forgetting", "backward_transfer": "backward transfer"}
+    words = {} if len(result.names) == 1 else words
+    line = ", ".join(f"{text} {100 * summary[key]:.2f} %" for key, text in words.items() if key in summary)
+    if line:
+        console.print(line, style="bold", highlight=False)
+    if "routing" in summary:
+        routing(summary, console)
+    if "curvature" in summary:
+        curvature(summary["curvature"], console)
+    console.print(
+        f"{summary['wall_seconds']:.1f} s ({summary['train_seconds']:.1f} s training, {summary['evaluate_seconds']:.1f} s testing), "
+        f"peak memory {summary['peak_memory_bytes'] / 2**20:.0f} MiB, {summary['parameters']:,} parameters",
+        highlight=False,
+    )
+    console.print(f"plots in {Path(str(result.directory)) / 'plots'}, everything else in {result.directory}", highlight=False)
+
+
+def few_shot(summary: Mapping[str, Any], console: Console) -> None:
+    """Print few-shot accuracy with its interval, by adaptation step and on other domains.
+
+    Args:
+        summary: of the run.
+        console: where to.
+    """
+    several = summary.get("few_shot_ensemble")
+    name = f"{summary['scenario']}, ensemble of the {several['members']} best checkpoints in validation" if several else ""
+    for where, result in (
+        (summary["scenario"], summary["few_shot_accuracy"]),
+        (name, several),
+        (summary.get("cross_domain", {}).get("scenario"), summary.get("cross_domain")),
+    ):
+        if not result:
+            continue
+        few = ", too few to report" if result.get("too_few_episodes") else ""
+        console.print(
+            f"{where}: {result['ways']}-way {result['shots']}-shot accuracy {100 * result['mean']:.2f} ± {100 * result['ci95']:.2f} % "
+            f"(95 % interval over {result['episodes']} episodes{few}; bn_mode {summary.get('bn_mode', 'none')})",
+            style="bold",
+            highlight=False,
+        )
+        if "per_step" in result:
+            steps = ", ".join(f"{100 * value:.1f}" for value in result["per_step"])
+            of = f"the first {result['per_step_episodes']} episodes" if result["per_step_episodes"] < result["episodes"] else "all episodes"
+            console.print(f"  after 0, 1, ... adaptation steps, over {of}: {steps} %", highlight=False)
+
+
+def routing(summary: Mapping[str, Any], console: Console) -> None:
+    """Print how often the task of an image was inferred rightly, what that costs, and what inferring takes in memory.
+
+    Args:
+        summary: of a run of H-net/C-net.
+        console: where to.
+    """
+    found = summary["routing"]
+    percent = {name: f"{100 * found[f'mean_{name}_accuracy']:.2f} %" for name in ("index", "oracle", "end_to_end")}
+    console.print(
+        f"task index right {percent['index']}; accuracy given the index {percent['oracle']}, end to end {percent['end_to_end']}; "
+        f"the bounds between them {'hold' if found['bounds_hold'] else 'DO NOT HOLD'}",
+        highlight=False,
+    )
+    hnet = summary["hnet"]
+    if hnet["bytes"]:
+        console.print(
+            f"index '{hnet['index']}' keeps {sum(hnet['bytes'].values()) / 2**20:.1f} MiB, "
+            f"in which a replay memory would hold {hnet['replay_images_of_as_many_bytes']} images",
+            highlight=False,
+        )
+
+
+def curvature(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Print how far Kronecker-factored curvature is from the exact one, by layer.
+
+    Args:
+        rows: what `--diagnose curvature` found.
+        console: where to.
+    """
+    from rich import box
+    from rich.table import Table
+
+    table = Table(header_style="", box=box.SIMPLE_HEAD)
+    for name in ("layer", "tap", "coupled by batch norm"):
+        table.add_column(name)
+    for name in ("K-FAC", "XK-FAC"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        coupled = "yes" if row["coupled"] else "no"
+        table.add_row(row["layer"], row["tap"], coupled, f"{row['kfac_error']:.3f}", f"{row['xkfac_error']:.3f}")
+    seen = f"{rows[0]['examples']} examples of the last experience"
+    console.print(f"relative error of Kronecker factors against the exact Gauss-Newton block of {seen}", highlight=False)
+    console.print(table)
+    if not any(row["coupled"] for row in rows):
+        console.print("no batch norm in training mode lies behind any layer: XK-FAC is K-FAC", highlight=False)
+
+
+def group(folder: Path, console: Console) -> None:
+    """Print mean, standard deviation and interval over the seeds of a folder.
+
+    Args:
+        folder: the folder of seeds.
+        console: where to.
+    """
+    from runs import plots
+    from runs.showing import compare as comparison
+
+    groups = comparison.collect([folder])
+    console.print(comparison.render(comparison.table(groups)))
+    console.print(f"figure {plots.draw_comparison(groups, folder / 'forgetting_curves.png')}, runs in {folder}", highlight=False)

@@ -1,0 +1,1 @@
+"""Episodes: few-shot tasks drawn from the classes of a set."""

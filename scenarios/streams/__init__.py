@@ -1,0 +1,1 @@
+"""Streams: one set or several cut into experiences."""

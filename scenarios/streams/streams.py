@@ -1,0 +1,227 @@
+"""Streams of experiences cut from image sets: class splits, permuted and rotated sets, sequences of sets.
+
+Sources: Split and Permuted MNIST as in Zenke et al. 2017 and van de Ven & Tolias 2019 (arXiv 1904.07734), whose three settings (`task`,
+`domain`, `class`) every stream has; CIFAR-10 then CIFAR-100 as in Zenke et al. 2017; blurry boundaries after Aljundi et al. 2019.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from scenarios.errors import UserError
+from scenarios.experience import Scenario, Setting
+from scenarios.options import option
+from scenarios.sources.registry import sources
+from scenarios.streams.cutting import Cut, Request, StreamConfig, build_stream, class_order, join, pad, reshape, stream_randomness
+from scenarios.streams.views import Permutation, Rotation
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitConfig(StreamConfig):
+    """Options of class splits.
+
+    Attributes:
+        tasks: number of experiences; none for the protocol's own (10 for CIFAR-100 and Tiny-ImageNet, else 5).
+        class_order: natural, seeded, or a list of all classes (3,1,4,...) to be cut into experiences in this order.
+        blurry: share of each experience's training examples that come from its neighbours in the stream.
+    """
+
+    tasks: int | None = option(None, low=1)
+    class_order: Literal["natural", "seeded"] | tuple[int, ...] = "natural"
+    blurry: float = option(0.0, low=0, high=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PermutedConfig(StreamConfig):
+    """Options of permuted streams.
+
+    Attributes:
+        tasks: number of experiences.
+        permute_first: permute the first experience as well.
+        padding: zeros around each image before it is permuted (2 makes 28x28 into 32x32).
+    """
+
+    setting: Setting = "domain"
+    tasks: int = option(10, low=1)
+    permute_first: bool = False
+    padding: int = option(0, low=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RotatedConfig(StreamConfig):
+    """Options of rotated streams.
+
+    Attributes:
+        tasks: number of experiences.
+        degrees: the last experience's angle; the first is upright, the others lie evenly between.
+    """
+
+    setting: Setting = "domain"
+    tasks: int = option(5, low=1)
+    degrees: float = 180.0
+
+
+class Split:
+    """The classes of a set, cut into experiences."""
+
+    Config = SplitConfig
+
+    @staticmethod
+    def make(config: SplitConfig, request: Request) -> Scenario:
+        """Build the stream.
+
+        Args:
+            config: its options.
+            request: name, seed, data.
+
+        Returns:
+            The scenario.
+
+        Raises:
+            UserError: the classes cannot be cut so.
+        """
+        own = request.parts["set"]
+        train, test = request.load(own)
+        tasks = config.tasks or (10 if own in ("cifar100", "tiny-imagenet") else 5)
+        order = class_order(config.class_order, len(train.class_names), stream_randomness(config, request))
+        if request.data and config.tasks is None and len(order) < 2 * tasks:
+            few = f"'{train.name}' has too few classes ({len(order)}) for {tasks} experiences"
+            raise UserError(f"{few}; choose another --data or scenario.tasks")
+        if tasks > len(order):
+            raise UserError(f"scenario.tasks={tasks} is more than the {len(order)} classes of '{train.name}'; choose at most {len(order)}")
+        if len(order) % tasks:
+            possible = ", ".join(str(n) for n in range(1, len(order) + 1) if len(order) % n == 0)
+            raise UserError(f"{len(order)} classes cannot be cut into {tasks} equal experiences; choose scenario.tasks from {possible}")
+        width = len(order) // tasks
+        cuts = [order[i * width : (i + 1) * width] for i in range(tasks)]
+        return build_stream(config, request, train, test, [Cut(classes=tuple(cut)) for cut in cuts], blurry=config.blurry)
+
+
+class Cifar10Then100:
+    """CIFAR-10, then 5 times 10 classes of CIFAR-100 (Zenke et al. 2017)."""
+
+    Config = StreamConfig
+
+    @staticmethod
+    def make(config: StreamConfig, request: Request) -> Scenario:
+        """Build the stream.
+
+        Args:
+            config: its options.
+            request: name, seed, data.
+
+        Returns:
+            The scenario.
+        """
+        first, second = request.load("cifar10", 10), request.load("cifar100", 50)
+        train, test = join([first[0], second[0]]), join([first[1], second[1]])
+        start = len(first[0].class_names)
+        cuts = [tuple(range(10)), *(tuple(range(start + 10 * i, start + 10 * (i + 1))) for i in range(5))]
+        return build_stream(config, request, train, test, [Cut(classes=cut) for cut in cuts])
+
+
+class Permuted:
+    """A set whose pixels are permuted anew in every experience."""
+
+    Config = PermutedConfig
+
+    @staticmethod
+    def make(config: PermutedConfig, request: Request) -> Scenario:
+        """Build the stream.
+
+        Args:
+            config: its options.
+            request: name, seed, data.
+
+        Returns:
+            The scenario.
+        """
+        train, test = (pad(images, config.padding) for images in request.load(request.parts["set"]))
+        pixels = train.shape[1] * train.shape[2]
+        randomness = stream_randomness(config, request)
+        orders = [torch.randperm(pixels, generator=randomness.generator("permutation", i)) for i in range(config.tasks)]
+        if not config.permute_first:
+            orders[0] = torch.arange(pixels)
+        cuts = [Cut(classes=tuple(range(len(train.class_names))), name=f"permutation {i}") for i in range(config.tasks)]
+        return build_stream(config, request, train, test, cuts, view=Permutation(torch.stack(orders)))
+
+
+class Rotated:
+    """A set rotated by another angle in every experience."""
+
+    Config = RotatedConfig
+
+    @staticmethod
+    def make(config: RotatedConfig, request: Request) -> Scenario:
+        """Build the stream.
+
+        Args:
+            config: its options.
+            request: name, seed, data.
+
+        Returns:
+            The scenario.
+        """
+        train, test = request.load(request.parts["set"])
+        degrees = torch.linspace(0, config.degrees, config.tasks)
+        cuts = [Cut(classes=tuple(range(len(train.class_names))), name=f"{angle:.0f} degrees") for angle in degrees.tolist()]
+        return build_stream(config, request, train, test, cuts, view=Rotation(degrees))
+
+
+class Sequence:
+    """Data sets one after another, brought to one shape."""
+
+    Config = StreamConfig
+
+    @staticmethod
+    def make(config: StreamConfig, request: Request) -> Scenario:
+        """Build the stream.
+
+        Args:
+            config: its options.
+            request: name, seed.
+
+        Returns:
+            The scenario.
+
+        Raises:
+            UserError: another data set was asked for, or a set of the name does not exist.
+        """
+        if request.data is not None:
+            raise UserError(f"a sequence names its data sets itself; leave --data {request.data} out")
+        pairs = [request.load(name) for name in split_names(request.parts["sets"])]
+        channels, height, width = (max(train.shape[d] for train, _ in pairs) for d in range(3))
+        train, test = (join([reshape(pair[side], (channels, height, width)) for pair in pairs]) for side in (0, 1))
+        cuts, start = [], 0
+        for own, _ in pairs:
+            cuts.append(Cut(classes=tuple(range(start, start + len(own.class_names))), name=own.name))
+            start += len(own.class_names)
+        return build_stream(config, request, train, test, cuts)
+
+
+def split_names(joined: str) -> list[str]:
+    """Take the names of data sets apart, some of which have hyphens themselves.
+
+    Args:
+        joined: names joined by hyphens.
+
+    Returns:
+        The names.
+
+    Example:
+        >>> split_names("mnist-emnist-letters-usps")
+        ['mnist', 'emnist-letters', 'usps']
+    """
+    words, names = joined.split("-"), []
+    while words:
+        for length in range(len(words), 0, -1):
+            if "-".join(words[:length]) in sources.rows:
+                break
+        else:
+            sources.find(words[0])
+        names.append("-".join(words[:length]))
+        words = words[length:]
+    return names

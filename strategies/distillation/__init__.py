@@ -1,0 +1,1 @@
+"""Distillation and combination: the network of before teaches, or is merged into, the network of now (LwF, ResCL)."""

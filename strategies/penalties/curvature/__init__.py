@@ -1,0 +1,1 @@
+"""Curvature: Fisher information and its Kronecker factors, exact and estimated."""
