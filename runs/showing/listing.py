@@ -68,6 +68,7 @@ def _describe(registry: Registry, kind: str, name: str, console: object) -> None
     module = inspect.getmodule(component)
     text = (inspect.getdoc(module) or inspect.getdoc(component) or "").strip()
     console.print(f"{name}: {row.line}\n\n{text}\n")  # type: ignore[attr-defined]
+    console.print(f"written in {inspect.getsourcefile(component)}\n", soft_wrap=True)  # type: ignore[attr-defined]
     config = getattr(component, "Config", None)
     if config is None:
         return

@@ -4,6 +4,9 @@ A block adds a shortcut to what its two 3x3 convolutions compute. After activati
 batch norm, and the sum by ReLU; before activation (`preact-*`) norm and ReLU come first and the sum is left alone. ResNet-18 has four
 stages of two blocks and projects its shortcuts by 1x1 convolutions where the shape changes; ResNet-32 has three stages of five and pads
 with zeros.
+
+A projection picks every second pixel and convolves those with stride 1: the same values as a 1x1 convolution of stride 2, whose backward pass
+corrupts memory in oneDNN 3.12 (channels last, AVX2, fewer than 8 input channels; uxlfoundation/oneDNN issue 6035).
 """
 
 from __future__ import annotations
@@ -24,6 +27,10 @@ Shortcut = Literal["projection", "pad"]
 
 def _conv3x3(channels: int, out: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(channels, out, 3, stride=stride, padding=1, bias=False)
+
+
+def _every(x: Tensor, stride: int) -> Tensor:
+    return x[:, :, ::stride, ::stride] if stride > 1 else x
 
 
 class PaddedShortcut(nn.Module):
@@ -48,7 +55,7 @@ class PaddedShortcut(nn.Module):
         Returns:
             [B, C + padding, H / stride, W / stride].
         """
-        return functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.padding))
+        return functional.pad(_every(x, self.stride), (0, 0, 0, 0, 0, self.padding))
 
 
 class Block(nn.Module):
@@ -66,9 +73,12 @@ class Block(nn.Module):
         self.first = Unit(_conv3x3(channels, out, stride), nn.BatchNorm2d(out))
         self.second = Unit(_conv3x3(out, out), nn.BatchNorm2d(out))
         self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or channels != out:
-            projection = Unit(nn.Conv2d(channels, out, 1, stride=stride, bias=False), nn.BatchNorm2d(out))
-            self.shortcut = projection if shortcut == "projection" else PaddedShortcut(stride, out - channels)
+        projects = shortcut == "projection" and (stride != 1 or channels != out)
+        self.stride = stride if projects else 1
+        if projects:
+            self.shortcut = Unit(nn.Conv2d(channels, out, 1, bias=False), nn.BatchNorm2d(out))
+        elif stride != 1 or channels != out:
+            self.shortcut = PaddedShortcut(stride, out - channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block.
@@ -80,7 +90,7 @@ class Block(nn.Module):
             [B, C', H', W'].
         """
         hidden = functional.relu(self.first(x), inplace=True)
-        return functional.relu(self.second(hidden) + self.shortcut(x), inplace=True)
+        return functional.relu(self.second(hidden) + self.shortcut(_every(x, self.stride)), inplace=True)
 
 
 class PreActBlock(nn.Module):
@@ -100,8 +110,9 @@ class PreActBlock(nn.Module):
         self.second = Unit(_conv3x3(out, out))
         self.projects = shortcut == "projection" and (stride != 1 or channels != out)
         self.shortcut: nn.Module = nn.Identity()
+        self.stride = stride if self.projects else 1
         if self.projects:
-            self.shortcut = Unit(nn.Conv2d(channels, out, 1, stride=stride, bias=False))
+            self.shortcut = Unit(nn.Conv2d(channels, out, 1, bias=False))
         elif stride != 1 or channels != out:
             self.shortcut = PaddedShortcut(stride, out - channels)
 
@@ -116,7 +127,7 @@ class PreActBlock(nn.Module):
         """
         active = functional.relu(self.norm(x), inplace=True)
         hidden = functional.relu(self.first(active), inplace=True)
-        return self.second(hidden) + self.shortcut(active if self.projects else x)
+        return self.second(hidden) + self.shortcut(_every(active if self.projects else x, self.stride))
 
 
 class ResNet(Network):

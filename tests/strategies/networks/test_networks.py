@@ -100,6 +100,43 @@ def test_convolutional_networks_compute_the_same_channels_last(name):
     assert torch.allclose(network(x.contiguous(memory_format=torch.channels_last)), expected, rtol=0, atol=1e-12)
 
 
+def gradients(network, x):
+    network.zero_grad()
+    network(x).square().mean().backward()
+    return {name: parameter.grad.contiguous() for name, parameter in network.named_parameters()}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "mlp"])
+@pytest.mark.parametrize("width, side", [(1, 16), (2, 17), (3, 16), (4, 19), (5, 16), (6, 16), (7, 17), (8, 16), (16, 16)])
+def test_gradients_are_the_same_channels_last(name, width, side):
+    # Six passes: what one backward pass writes beyond its memory shows in a later one.
+    option = {"conv": {"channels": (width, width)}, "conv4": {"filters": width}}.get(name, {"width": width})
+    # Norms in evaluation mode: in training mode deep networks of a few channels amplify rounding to percents.
+    network = make(name, shape=(3, side, side), **option).eval()
+    x = torch.randn(6, 3, side, side)
+    expected = gradients(network, x)
+    network.to(memory_format=torch.channels_last)
+    for _ in range(6):
+        found = gradients(network, x.contiguous(memory_format=torch.channels_last))
+    for key, wanted in expected.items():
+        assert (found[key] - wanted).norm() <= 1e-2 * wanted.norm() + 1e-5, key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_convolution_is_of_the_kind_that_corrupts_memory(name):
+    for module in make(name).modules():
+        assert not (isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.stride != (1, 1))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "preact-resnet18"])
+def test_a_projection_equals_a_convolution_of_stride_two(name):
+    network = make(name, shape=(3, 17, 15)).double()
+    block = next(module for module in network.backbone if getattr(module, "stride", 1) == 2)
+    x = torch.randn(2, 4, 17, 15, dtype=torch.float64)
+    strided = nn.functional.conv2d(x, block.shortcut.layer.weight, stride=2)
+    assert torch.allclose(block.shortcut.layer(x[:, :, ::2, ::2]), strided, rtol=0, atol=1e-14)
+
+
 def test_a_pre_activation_block_has_the_three_units_of_figure_2():
     block = make("preact-resnet18").backbone[1]
     kinds = [(unit.layer is not None, unit.norm is not None) for unit in (block.norm, block.first, block.second)]
@@ -112,7 +149,7 @@ def test_a_pre_activation_block_computes_the_residual_form():
     x = torch.randn(2, 4, 8, 8, dtype=torch.float64)
     active = block.norm.norm(x).clamp(min=0)
     inner = block.second.layer(block.first.norm(block.first.layer(active)).clamp(min=0))
-    assert torch.allclose(block(x), inner + block.shortcut.layer(active), rtol=0, atol=1e-14)
+    assert torch.allclose(block(x), inner + block.shortcut.layer(active[:, :, :: block.stride, :: block.stride]), rtol=0, atol=1e-14)
 
 
 def test_padded_shortcuts_keep_the_order_of_channels():
