@@ -1,8 +1,8 @@
 """Label propagation in episodes: the transductive baseline, after TPN (Liu et al., ICLR 2019, arXiv 1805.10002).
 
 Labels spread from the support set to the queries over a graph of all their embeddings (`strategies.meta.episodic.propagation`); trained end
-to end on the cross-entropy of softmax(F) over support and queries. TPN learns a bandwidth for each example; here one is fixed, by default the
-quarter of the square root of the episode's median distance.
+to end on the cross-entropy of softmax(F) over support and queries. TPN learns a bandwidth for each example; here one is fixed, by default
+the quarter of the square root of the episode's median distance.
 """
 
 from __future__ import annotations

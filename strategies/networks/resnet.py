@@ -5,8 +5,8 @@ batch norm, and the sum by ReLU; before activation (`preact-*`) norm and ReLU co
 stages of two blocks and projects its shortcuts by 1x1 convolutions where the shape changes; ResNet-32 has three stages of five and pads
 with zeros.
 
-A projection picks every second pixel and convolves those with stride 1: the same values as a 1x1 convolution of stride 2, whose backward pass
-corrupts memory in oneDNN 3.12 (channels last, AVX2, fewer than 8 input channels; uxlfoundation/oneDNN issue 6035).
+A projection picks every second pixel and convolves those with stride 1: the same values as a 1x1 convolution of stride 2, whose backward
+pass corrupts memory in oneDNN 3.12 (channels last, AVX2, fewer than 8 input channels; uxlfoundation/oneDNN issue 6035).
 """
 
 from __future__ import annotations

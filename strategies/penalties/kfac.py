@@ -6,9 +6,9 @@ K-FAC of Martens & Grosse (ICML 2015) and Grosse & Martens (ICML 2016) for convo
     q = 1/2 vec(D)^T (B_0 (x) A_0) vec(D) = 1/2 tr(D^T B_0 D A_0),     A_0 = E[a a^T],  B_0 = E[g g^T]
 
 Networks with batch norm are penalised after merging, see `strategies.penalties.merged_penalty`. With norms in training mode (`bn=train`)
-the examples of a batch depend on each other, which K-FAC leaves out: that is the baseline that XK-FAC corrects. `bn=fixed` is the other: norms stay in
-evaluation mode once the first task is learned. Weights of both losses, damping and the choice of hyperparameters are those of XK-FAC
-(Lee et al., CVPR 2020), so that the two differ in the curvature alone.
+the examples of a batch depend on each other, which K-FAC leaves out: that is the baseline that XK-FAC corrects. `bn=fixed` is the other:
+norms stay in evaluation mode once the first task is learned. Weights of both losses, damping and the choice of hyperparameters are those of
+XK-FAC (Lee et al., CVPR 2020), so that the two differ in the curvature alone.
 
 Whole factors make a step of an MLP 784-100-100-10 with batch norm 2.9 times as long as fine-tuning's after one task, and 11.6 times after
 ten (XK-FAC, a list of tasks, one CPU thread). So by default each A is a few eigenvectors and a multiple of the identity, within 5 % of it
