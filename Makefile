@@ -1,4 +1,4 @@
-.PHONY: check test lint types benchmark
+.PHONY: check test lint types benchmark mutants
 
 check: lint types test
 
@@ -13,3 +13,6 @@ types:
 
 benchmark:
 	python tests/benchmarks/training_speed.py
+
+mutants:
+	python -m tests.mutants
