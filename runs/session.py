@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from runs.showing import show
 from scenarios.errors import UserError
+from strategies.registry import strategies
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -78,7 +79,8 @@ def one(request: Mapping[str, Any], folder: Path, console: Console, *, quiet: bo
     plan = make_plan(request, progress)
     progress.say(
         f"{plan.scenario.name}, setting {plan.scenario.setting}: {len(plan.scenario)} experiences of {plan.scenario.data['name']} "
-        f"({plan.scenario.data['origin']} data); {plan.resolved['strategy']['name']} on {plan.resolved['network']['name']}, "
+        f"({plan.scenario.data['origin']} data); {strategies.shown(plan.resolved['strategy']['name'])} "
+        f"on {plan.resolved['network']['name']}, "
         f"{plan.device.type}, seed {plan.resolved['seed']}; writing to {folder}"
     )
     try:
@@ -151,7 +153,8 @@ def evaluate(folder: Path, test_scenario: str | None) -> None:
         further = {"cross_domain": cross_domain(run.plan)} if test_scenario else {}
         show.few_shot({**result.summary, **again.summary, **further}, console)
         return
-    title = f"{result.summary['strategy']} on {result.summary['scenario']} after {learned} of {len(result.names)} experiences"
+    learner = strategies.shown(result.summary["strategy"])
+    title = f"{learner} on {result.summary['scenario']} after {learned} of {len(result.names)} experiences"
     console.print(title, highlight=False)
     console.print(tables.render_matrix(result.names, run.initial, [*run.matrix[:-1], again.row]))
 

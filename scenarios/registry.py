@@ -27,6 +27,8 @@ class Row:
         place: `module:Class` of the component.
         fixed: options that the name stands for.
         alias: the name that is written down instead of this one, so that runs under both names are of one kind.
+        label: what must stand beside the name wherever it is shown: `reconstruction` or `reference design`, where the source of a method
+            could not be read in full.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Row:
     place: str
     fixed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     alias: str | None = None
+    label: str = ""
 
     def match(self, name: str) -> dict[str, Any] | None:
         """Compare a name with this row.
@@ -100,6 +103,35 @@ class Registry:
         """
         return self.find(name)[0].alias or name
 
+    def label(self, name: str) -> str:
+        """What must stand beside a component's name.
+
+        Args:
+            name: a name as the user types it.
+
+        Returns:
+            The label of the component, or of those that its name combines; empty where there is none, or no such component.
+        """
+        try:
+            row, options = self.find(name)
+        except UserError:
+            return ""
+        combined = [options[part.lower()] for part in re.findall(r"[A-Z]+", row.name)]
+        labels = [row.label, *(self.label(part) for part in combined)]
+        return ", ".join(dict.fromkeys(label for label in labels if label))
+
+    def shown(self, name: str) -> str:
+        """A component's name as people are to read it.
+
+        Args:
+            name: a name as the user types it.
+
+        Returns:
+            The name, with its label in brackets.
+        """
+        label = self.label(name)
+        return f"{name} ({label})" if label else name
+
     def load(self, name: str) -> tuple[Any, dict[str, Any]]:
         """Import a component.
 
@@ -115,19 +147,20 @@ class Registry:
             self._loaded[row.name] = getattr(importlib.import_module(module), attribute)
         return self._loaded[row.name], options
 
-    def register(self, name: str, line: str) -> Callable[[T], T]:
+    def register(self, name: str, line: str, label: str = "") -> Callable[[T], T]:
         """Decorate a class of the user's own so that it can be named on the command line.
 
         Args:
             name: what the user will type.
             line: what it is, in one line.
+            label: what must stand beside the name wherever it is shown.
 
         Returns:
             The decorator.
         """
 
         def add(component: T) -> T:
-            self.rows[name] = Row(name, line, f"{component.__module__}:{component.__qualname__}")
+            self.rows[name] = Row(name, line, f"{component.__module__}:{component.__qualname__}", label=label)
             self._loaded[name] = component
             return component
 

@@ -16,9 +16,9 @@ from runs.plots.curves import forgetting_curves
 from runs.plots.episodes import adaptation, compare_few_shot, inside, training_curve
 from runs.plots.matrix import accuracy_matrix
 from runs.plots.routing import capacity, generated_samples, task_confusion
-from runs.recording import records
+from runs.recording import directories
+from runs.recording.directories import Run
 from runs.recording.groups import Group
-from runs.recording.records import Run
 from scenarios.errors import UserError
 
 __all__ = [
@@ -56,7 +56,7 @@ def draw(directory: Path) -> list[Path]:
     Returns:
         The files.
     """
-    run = records.read(directory)
+    run = directories.read(directory)
     drawn = {name: plot(run) for name, plot in PLOTS.items()}
     return [style.save(figure, run.directory / "plots" / f"{name}.png") for name, figure in drawn.items() if figure]
 

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from metrics.statistics import band
 from runs.plots import style
+from runs.recording.directories import learned
 from runs.recording.groups import Group, title
-from runs.recording.records import learned
 
 if TYPE_CHECKING:
     from torch import Tensor

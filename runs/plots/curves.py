@@ -11,7 +11,7 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure, SubFigure
 
 from runs.plots import style
-from runs.recording.records import Run, learned
+from runs.recording.directories import Run, learned
 from runs.showing.tables import numbered
 
 MOST_LABELS = 8
@@ -69,7 +69,7 @@ def caption(run: Run) -> str:
     Returns:
         Scenario, strategy, setting, seed and data, in one line.
     """
-    return f"{run.summary['scenario']} · {run.strategy} · setting {run.summary['setting']} · seed {run.seed} · {run.data}"
+    return f"{run.summary['scenario']} · {run.shown} · setting {run.summary['setting']} · seed {run.seed} · {run.data}"
 
 
 def _label_ends(axes: Axes, last: int, ends: list[tuple[str, float, Any]]) -> None:

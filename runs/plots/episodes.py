@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from runs.plots import style
+from runs.recording.directories import Run
 from runs.recording.groups import Group, title
-from runs.recording.records import Run
 
 INSIDE = {
     "attenuation": ("L2F's attenuation of each parameter tensor", "parameter tensor", "attenuation"),
@@ -150,7 +150,7 @@ def compare_few_shot(groups: Sequence[Group]) -> Figure | None:
 
 
 def _caption(run: Run) -> str:
-    return f"{run.summary['scenario']} · {run.strategy} · seed {run.seed} · {run.data}"
+    return f"{run.summary['scenario']} · {run.shown} · seed {run.seed} · {run.data}"
 
 
 def _legend(axes: Axes) -> None:

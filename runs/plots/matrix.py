@@ -13,7 +13,7 @@ from matplotlib.ticker import PercentFormatter
 
 from runs.plots import style
 from runs.plots.curves import caption
-from runs.recording.records import Run
+from runs.recording.directories import Run
 from runs.showing.tables import numbered
 
 MOST_NUMBERS = 12

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from runs.plots import style
 from runs.plots.curves import caption
-from runs.recording.records import Run
+from runs.recording.directories import Run
 from runs.showing.tables import numbered
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runs.recording import records
-from runs.recording.records import Run
+from runs.recording.directories import Run, find
 from scenarios.errors import UserError
+from strategies.registry import strategies
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ def collect(directories: Iterable[Path], *, mixed: bool = False) -> list[Group]:
     Raises:
         UserError: no runs were named, or they met different things and `mixed` is false.
     """
-    runs = records.find(directories)
+    runs = find(directories)
     if not runs:
         raise UserError("nothing to compare; name runs' directories or folders of runs")
     if not mixed:
@@ -145,5 +145,7 @@ def _labels(runs: Sequence[Run]) -> list[str]:
         names = [end if last.count(end) == 1 else key for key, end in zip(keys, last)]
         told = [short(_protocol(run)[key]) for key in met]
         told += [f"{name}={short(run.options[key])}" for name, key in zip(names, keys)]
+        if label := strategies.label(run.strategy):
+            told.insert(0, label)
         labels.append(f"{run.strategy} ({', '.join(told)})" if told else run.strategy)
     return labels

@@ -53,7 +53,7 @@ def _table(kind: str, registry: Registry, console: object) -> None:
 
     table = Table(title=kind, title_justify="left", show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for row in registry.rows.values():
-        table.add_row(row.name, row.line)
+        table.add_row(registry.shown(row.name), row.line)
     console.print(table)  # type: ignore[attr-defined]
     console.print("")  # type: ignore[attr-defined]
 
@@ -67,7 +67,7 @@ def _describe(registry: Registry, kind: str, name: str, console: object) -> None
     component, fixed = registry.load(name)
     module = inspect.getmodule(component)
     text = (inspect.getdoc(module) or inspect.getdoc(component) or "").strip()
-    console.print(f"{name}: {row.line}\n\n{text}\n")  # type: ignore[attr-defined]
+    console.print(f"{registry.shown(name)}: {row.line}\n\n{text}\n")  # type: ignore[attr-defined]
     console.print(f"written in {inspect.getsourcefile(component)}\n", soft_wrap=True)  # type: ignore[attr-defined]
     config = getattr(component, "Config", None)
     if config is None:

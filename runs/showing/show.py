@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from strategies.registry import strategies
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -26,7 +28,7 @@ def run(result: RunResult, console: Console) -> None:
         few_shot(summary, console)
     else:
         of = (summary["scenario"], summary["setting"], f"{summary['data']['origin']} data")
-        console.print(f"accuracy in %: {summary['strategy']} on {', '.join(of)}", highlight=False)
+        console.print(f"accuracy in %: {strategies.shown(summary['strategy'])} on {', '.join(of)}", highlight=False)
         console.print(tables.render_matrix(result.names, result.initial.tolist(), result.matrix.tolist()))
     words = {"average_accuracy": "average accuracy", "average_forgetting": "forgetting", "backward_transfer": "backward transfer"}
     words = {} if len(result.names) == 1 else words

@@ -13,7 +13,7 @@ import torch
 import runs
 from runs import plots, session
 from runs.plan import make_plan
-from runs.recording import records
+from runs.recording import directories
 from runs.selection import Ensemble, Selection
 from runs.showing import show
 from runs.showing.compare import collect, table
@@ -99,12 +99,12 @@ def test_an_ensemble_is_off_unless_asked_for_and_labelled_where_it_is_on(tmp_pat
 
 def test_the_training_curve_has_a_point_for_each_validation(tmp_path: Path) -> None:
     simulate(tmp_path / "run", validate_every=1)
-    figure = plots.training_curve(records.read(tmp_path / "run"))
+    figure = plots.training_curve(directories.read(tmp_path / "run"))
     assert figure is not None
     axes: Any = figure.subfigs[-1].axes[0] if figure.subfigs else figure.axes[0]
     assert [list(line.get_xdata()) for line in axes.get_lines()[:2]] == [[2, 4, 6, 7]] * 2
     simulate(tmp_path / "once", validate_every=100)
-    assert plots.training_curve(records.read(tmp_path / "once")) is None
+    assert plots.training_curve(directories.read(tmp_path / "once")) is None
 
 
 def test_a_resumed_run_has_the_same_curve_and_the_same_ensemble(tmp_path: Path) -> None:

@@ -75,3 +75,23 @@ def test_every_row_of_every_registry_leads_to_a_class_with_documented_options() 
             component, _ = registry.load(chosen)
             for option, _, _, meaning in describe(component.Config):
                 assert meaning, f"{kind} {name}: option {option} is not documented"
+
+
+def test_a_label_stands_beside_the_name_and_beside_names_that_combine_it() -> None:
+    made_up = Row("made-up", "a method read nowhere", "scenarios.options:build", label="reconstruction")
+    registry = Registry("strategy", [*ROWS, made_up, Row("A+B", "two of them", "scenarios.options:build")])
+    assert registry.shown("made-up") == "made-up (reconstruction)"
+    assert registry.shown("alias+made-up") == "alias+made-up (reconstruction)"
+    assert registry.shown("made-up+alias+made-up") == "made-up+alias+made-up (reconstruction)"
+    assert registry.shown("alias") == "alias" and registry.label("nobody's") == ""
+
+
+def test_methods_that_could_not_be_read_in_full_say_so() -> None:
+    from strategies.registry import strategies
+
+    assert {name: strategies.label(name) for name in ("tapl", "l2f+tapl", "l2f+cxgrad")} == {
+        "tapl": "reference design",
+        "l2f+tapl": "reference design",
+        "l2f+cxgrad": "",
+    }
+    assert strategies.label("xkfac") == strategies.label("hnet-cnet") == "reconstruction"

@@ -7,7 +7,7 @@ from metrics import continual
 from metrics.statistics import band
 from runs import plots
 from runs.plots import style
-from runs.recording import records
+from runs.recording import directories
 from runs.showing import compare, tables
 from scenarios.errors import UserError
 from tests.runs.plots.synthetic import make_run
@@ -41,7 +41,7 @@ def test_the_same_run_is_drawn_with_the_same_bits(tmp_path):
 
 @pytest.mark.parametrize("setting", ["task", "class"])
 def test_each_experience_is_drawn_from_when_it_was_learned(tmp_path, setting):
-    run = records.read(make_run(tmp_path / "run", setting=setting))
+    run = directories.read(make_run(tmp_path / "run", setting=setting))
     matrix = run.matrix()[2]
     drawn = curves(plots.forgetting_curves(run))
     for index in range(5):
@@ -54,13 +54,13 @@ def test_each_experience_is_drawn_from_when_it_was_learned(tmp_path, setting):
 
 @pytest.mark.parametrize("plot", [plots.forgetting_curves, plots.accuracy_matrix])
 def test_the_caption_says_what_was_run_on_what(tmp_path, plot):
-    run = records.read(make_run(tmp_path / "run", seed=3))
+    run = directories.read(make_run(tmp_path / "run", seed=3))
     assert "split-cifar10 · naive · setting task · seed 3 · generated data" in texts(plot(run))
 
 
 @pytest.mark.parametrize(("experiences", "labelled"), [(5, True), (8, True), (9, False), (20, False)])
 def test_few_experiences_are_labelled_one_by_one_and_many_by_a_colour_scale(tmp_path, experiences, labelled):
-    figure = plots.forgetting_curves(records.read(make_run(tmp_path / "run", experiences=experiences)))
+    figure = plots.forgetting_curves(directories.read(make_run(tmp_path / "run", experiences=experiences)))
     names = [text for text in texts(figure) if "permutation" in text or "airplane" in text]
     assert bool(names) is labelled
     assert len(figure.subfigs[1].axes) == (1 if labelled else 2)
@@ -68,7 +68,7 @@ def test_few_experiences_are_labelled_one_by_one_and_many_by_a_colour_scale(tmp_
 
 @pytest.mark.parametrize(("experiences", "numbers"), [(5, 5 * 6), (12, 12 * 13), (13, 0)])
 def test_the_heat_map_shows_numbers_up_to_twelve_experiences(tmp_path, experiences, numbers):
-    run = records.read(make_run(tmp_path / "run", experiences=experiences))
+    run = directories.read(make_run(tmp_path / "run", experiences=experiences))
     figure = plots.accuracy_matrix(run)
     upper, lower = figure.subfigs[1].axes[:2]
     assert len(upper.texts) + len(lower.texts) == numbers
@@ -77,7 +77,7 @@ def test_the_heat_map_shows_numbers_up_to_twelve_experiences(tmp_path, experienc
 
 
 def test_empty_cells_are_left_open_and_without_numbers(tmp_path):
-    figure = plots.accuracy_matrix(records.read(make_run(tmp_path / "run", setting="class")))
+    figure = plots.accuracy_matrix(directories.read(make_run(tmp_path / "run", setting="class")))
     upper, lower = figure.subfigs[1].axes[:2]
     assert not upper.texts and len(lower.texts) == 15
     numpy.testing.assert_array_equal(lower.images[0].get_array().mask, numpy.triu(numpy.ones((5, 5)), 1))

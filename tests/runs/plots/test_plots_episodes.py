@@ -9,7 +9,7 @@ import pytest
 
 import runs
 from runs import plots
-from runs.recording import records
+from runs.recording import directories
 from runs.showing import compare
 
 
@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_accuracy_against_steps_has_one_point_a_step_and_the_chance_level(folder: Path) -> None:
-    run = records.read(folder)
+    run = directories.read(folder)
     figure = plots.adaptation(run)
     assert figure is not None
     axes: Any = figure.subfigs[-1].axes[0] if figure.subfigs else figure.axes[0]
@@ -37,13 +37,13 @@ def test_accuracy_against_steps_has_one_point_a_step_and_the_chance_level(folder
 
 
 def test_what_the_method_did_inside_episodes_is_drawn(folder: Path) -> None:
-    assert plots.inside(records.read(folder)) is not None
+    assert plots.inside(directories.read(folder)) is not None
     assert {path.stem for path in plots.draw(folder)} >= {"adaptation", "inside_episodes"}
 
 
 def test_a_learner_of_experiences_gets_none_of_these(tmp_path: Path) -> None:
     runs.simulate(scenario="split-digits", strategy="naive", train={"iterations": 1}, network={"name": "mlp"}, out=tmp_path / "run")
-    run = records.read(tmp_path / "run")
+    run = directories.read(tmp_path / "run")
     assert plots.adaptation(run) is None
     assert plots.inside(run) is None
 
@@ -53,6 +53,6 @@ def test_few_shot_runs_are_compared_by_accuracy_with_an_interval_and_the_table_n
     figure = plots.compare_few_shot(groups)
     assert figure is not None
     axes: Any = figure.subfigs[-1].axes[0] if figure.subfigs else figure.axes[0]
-    mean = records.read(folder).summary["few_shot_accuracy"]["mean"]
+    mean = directories.read(folder).summary["few_shot_accuracy"]["mean"]
     assert axes.containers[0].lines[0].get_xdata() == pytest.approx([100 * mean])
     assert "Batch norm: l2f: transductive." in compare.table(groups).notes

@@ -10,7 +10,7 @@ import pytest
 import runs
 from runs import plots
 from runs.plots.routing import capacity, generated_samples, task_confusion
-from runs.recording import records
+from runs.recording import directories
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_rows_of_the_confusion_matrix_are_shares_of_each_tasks_inputs(folder: Path) -> None:
-    run = records.read(folder)
+    run = directories.read(folder)
     figure = task_confusion(run)
     assert figure is not None
     axes = (figure.subfigs[-1] if figure.subfigs else figure).axes[0]
@@ -37,7 +37,7 @@ def test_the_rows_of_the_confusion_matrix_are_shares_of_each_tasks_inputs(folder
 
 
 def test_every_layer_has_a_bar_of_all_its_filters(folder: Path) -> None:
-    run = records.read(folder)
+    run = directories.read(folder)
     figure = capacity(run)
     assert figure is not None
     axes = (figure.subfigs[-1] if figure.subfigs else figure).axes[0]
@@ -46,5 +46,5 @@ def test_every_layer_has_a_bar_of_all_its_filters(folder: Path) -> None:
 
 
 def test_samples_are_drawn_and_all_figures_are_written(folder: Path) -> None:
-    assert generated_samples(records.read(folder)) is not None
+    assert generated_samples(directories.read(folder)) is not None
     assert {path.stem for path in plots.draw(folder)} >= {"task_confusion", "generated_samples", "capacity"}

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from metrics.statistics import over_seeds
-from runs.recording import groups, records
+from runs.recording import directories, groups
 from runs.showing import compare
 from scenarios.errors import UserError
 from tests.runs.plots.synthetic import make_run
@@ -186,5 +186,5 @@ def test_a_long_value_is_shortened():
 def test_reading_a_run_warns_of_nothing(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        run = records.read(make_run(tmp_path / "a", options={"train.epochs": 3}))
+        run = directories.read(make_run(tmp_path / "a", options={"train.epochs": 3}))
     assert run.options["train.epochs"] == 3 and "seed" not in run.options and run.data == "generated data"

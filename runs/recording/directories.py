@@ -13,6 +13,7 @@ import yaml
 
 from runs.showing import tables
 from scenarios.errors import UserError
+from strategies.registry import strategies
 
 if TYPE_CHECKING:
     import numpy
@@ -44,6 +45,11 @@ class Run:
     def strategy(self) -> str:
         """Name of the strategy."""
         return str(self.summary["strategy"])
+
+    @property
+    def shown(self) -> str:
+        """The strategy's name with what must stand beside it."""
+        return strategies.shown(self.strategy)
 
     @property
     def data(self) -> str:
