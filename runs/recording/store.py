@@ -1,7 +1,7 @@
 """A run's directory: everything that every figure and table can be redrawn from.
 
-Every file is written whole or not at all (a temporary file, then a rename), except `metrics.jsonl`, which only grows and which a checkpoint
-cuts back to the length that it knows.
+What resuming depends on is written whole or not at all (a temporary file, then a rename), except `metrics.jsonl`, which only grows and which a
+checkpoint cuts back to the length that it knows; artefacts, plots and tables are written in place and can be made again.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import math
 import os
 import platform
+import re
 import sys
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from runs import config
+from runs.recording.code import code
 from scenarios.errors import UserError
 
 
@@ -209,24 +211,25 @@ def environment(data: Mapping[str, Any], device: Any) -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             return "not installed"
 
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {
-        "code": {"version": version("palimpsest"), "commit": _commit()},
+        "code": code(),
         "python": sys.version.split()[0],
         "torch": torch.__version__,
         "torchvision": version("torchvision"),
         "numpy": version("numpy"),
         "platform": platform.platform(),
-        "device": {"type": device.type, "name": name},
+        "device": {"type": device.type, "name": name, "capability": torch.backends.cpu.get_cpu_capability()},
         "threads": torch.get_num_threads(),
         "data": dict(data),
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
 
 
-def _commit() -> str | None:
-    head = Path(__file__).resolve().parents[2] / ".git" / "HEAD"
+def _processor() -> str:
+    # The platform module names the architecture alone on Linux, where bits depend on the processor's model.
     with contextlib.suppress(OSError):
-        text = head.read_text().strip()
-        return (head.parent / text[5:]).read_text().strip() if text.startswith("ref: ") else text
-    return None
+        found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        if found:
+            return found[1].strip()
+    return platform.processor() or platform.machine()
