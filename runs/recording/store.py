@@ -1,7 +1,7 @@
 """A run's directory: everything that every figure and table can be redrawn from.
 
-What resuming depends on is written whole or not at all (a temporary file, then a rename), except `metrics.jsonl`, which only grows and which a
-checkpoint cuts back to the length that it knows; artefacts, plots and tables are written in place and can be made again.
+What resuming depends on is written whole or not at all (a temporary file, then a rename), except `metrics.jsonl`, which only grows and
+which a checkpoint cuts back to the length that it knows; artefacts, plots and tables are written in place and can be made again.
 """
 
 from __future__ import annotations
