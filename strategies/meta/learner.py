@@ -115,9 +115,17 @@ class MetaStrategy(Strategy):
         Returns:
             The phase.
         """
-        update = Update(loss=self.episode_loss, parameters=self.parameters, after_step=self._count)  # type: ignore[arg-type]
+        update = Update(
+            loss=self.episode_loss,  # type: ignore[arg-type]
+            parameters=self.parameters,
+            after_backward=self.after_backward,
+            after_step=self._count,
+        )
         batches: Any = EpisodeBatches(experience.train, self.meta_batch, BATCHES_A_PASS)
         return [Phase(name="meta-train", batches=batches, updates=(update,))]
+
+    def after_backward(self) -> None:
+        """Look at the outer gradient before the optimiser does; nothing is done here."""
 
     def episode_loss(self, batch: EpisodeBatch) -> Step:
         """The loss of a meta-batch.

@@ -6,7 +6,7 @@
 What adapts is every tensor but the batch norms' scale and shift, which only the outer loop learns (as in the code of MAML++, L2F and
 CxGrad; a bias before a norm counts as its shift). From MAML++ (Antoniou, Edwards & Storkey, ICLR 2019) as options: a first-order beginning,
 the loss of every inner step annealed (linearly, to nothing) to that of the last, and a learned step size per tensor and step. The loss is a
-mean over tasks; some codes take the sum, which Adam hardly notices.
+mean over tasks; some codes take the sum (`over_tasks=sum`), which Adam hardly notices, but a clamp of the gradient does.
 
 The inner loop's three named steps are `initialise`, `support` and `step` (`strategies.meta.episodic.inner`): L2F, TAPL and CxGrad replace
 one each.
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,9 @@ class MamlConfig(MetaConfig):
         first_order_iterations: take them as constants in the first so many iterations only.
         multi_step_iterations: iterations over which the loss after every inner step is annealed to that after the last; 0 for the last
             alone.
+        gradient_clamp: bound of every entry of the outer gradient of the network's parameters, on either side (the methods' own modules are
+            left alone, as in L2F's code); none for no bound.
+        over_tasks: the outer loss is the mean or the sum over a meta-batch's tasks.
         engine: auto, loop (one task after another), batched (all under vmap) or factored (linear layers without per-task weights).
         memory_gb: memory that the tasks held at once may take; more tasks than fit are worked off in turn.
     """
@@ -59,6 +62,8 @@ class MamlConfig(MetaConfig):
     first_order: bool = False
     first_order_iterations: int = option(0, low=0)
     multi_step_iterations: int = option(0, low=0)
+    gradient_clamp: float | None = option(None, low=1e-6)
+    over_tasks: Literal["mean", "sum"] = "mean"
     engine: EngineName = "auto"
     memory_gb: float = option(4.0, low=0.01)
 
@@ -160,6 +165,7 @@ class Maml(MetaStrategy):
             mode=config.bn_mode,
             eps=config.bn_eps,
             running=self.net.running() if config.bn_mode == "running" and not training else None,
+            training=training,
         )
 
     def episode_loss(self, batch: EpisodeBatch) -> Step:
@@ -174,12 +180,14 @@ class Maml(MetaStrategy):
         weights = self._step_weights()
         inner = self.inner(True, tuple(weights))
         shares = torch.tensor(list(weights.values()), dtype=batch.support_x.dtype, device=batch.support_x.device)
-        learned = self.parameters()
+        learned, divisor = self.parameters(), len(batch.support_x) if self.config.over_tasks == "mean" else 1
         chunks, losses, gradients, logits, moments = list(self._chunks(inner, batch)), [], [], [], []
         for name, part, tasks in chunks:
             found = engines.run(name, inner, tasks)
-            targets = query_targets(part, found["logits"])[:, None]
-            loss = (cross_entropy(found["logits"], targets) * shares).sum() / len(batch.support_x)
+            targets = query_targets(part, found["logits"])
+            loss = (cross_entropy(found["logits"], targets[:, None]) * shares).sum()
+            own = inner.support.outer_loss(found, targets)
+            loss = (loss if own is None else loss + own.sum()) / divisor
             if len(chunks) > 1:
                 gradients.append(torch.autograd.grad(loss, learned, allow_unused=True))
                 loss = loss.detach()
@@ -191,6 +199,12 @@ class Maml(MetaStrategy):
         if gradients:
             total = known(total, gradients, learned)
         return Step(total, torch.cat(logits).flatten(0, 1), batch.query_y.flatten())
+
+    def after_backward(self) -> None:
+        """Bound the outer gradient of the network's parameters, where asked to."""
+        bound = self.config.gradient_clamp
+        if bound is not None:
+            torch.nn.utils.clip_grad_value_(self.network.parameters(), bound)
 
     @torch.no_grad()
     def episode_logits(self, batch: EpisodeBatch, steps: bool = False) -> Tensor:

@@ -21,7 +21,7 @@ from strategies.meta.episodic.network import Params
 EngineName = Literal["auto", "loop", "batched", "factored"]
 
 BATCHED_IMAGES = 40
-"""Images of a task, support images counted once a step, up to which convolutions are batched on a CPU."""
+"""Images of a task, counted as often as they pass through the network, up to which convolutions are batched on a CPU."""
 
 GRAPH_FACTOR = 5
 """Bytes that a second-order step keeps, as a multiple of its activations (measured on Conv4)."""
@@ -51,7 +51,7 @@ def choose(inner: InnerLoop, asked: EngineName, support: int, query: int, device
     widest = max(inner.theta[name].shape[0] for name in inner.adapted)
     if possible and (inner.head_only or (device.type == "cpu" and support * len(inner.rates) <= 2 * widest)):
         return "factored"
-    few = support * len(inner.rates) + query <= BATCHED_IMAGES
+    few = (support + inner.support.query_passes * query) * len(inner.rates) + query <= BATCHED_IMAGES
     return "batched" if few or device.type != "cpu" else "loop"
 
 
@@ -92,7 +92,8 @@ def tasks_at_once(inner: InnerLoop, name: str, tasks: Task, limit_gb: float) -> 
 
     with torch.no_grad():
         features = inner.net.features(inner.theta, tasks["query_x"][0, :1], count)
-    images = len(inner.rates) * tasks["support_x"].shape[1] + len(inner.answers) * tasks["query_x"].shape[1]
+    support, query = tasks["support_x"].shape[1], tasks["query_x"].shape[1]
+    images = len(inner.rates) * (support + inner.support.query_passes * query) + len(inner.answers) * query
     floats = max(floats, features.numel()) * images
     factor = 1 if inner.first_order else GRAPH_FACTOR
     weights = 0 if name == "factored" else len(inner.rates) * sum(inner.theta[n].numel() for n in inner.adapted)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -168,7 +169,14 @@ class Initialise(nn.Module):
 
 
 class Support(nn.Module):
-    """The step `support`: MAML's objective is the support set's cross-entropy."""
+    """The step `support`: MAML's objective is the support set's cross-entropy.
+
+    What it hands out as diagnostics comes back to it in `outer_loss`, with its graph, beside the queries' true labels; so a method may
+    judge what happened inside the loop without the loop ever seeing those labels.
+    """
+
+    query_passes: int = 0
+    """Passes of the queries through the network in every step, for estimates of memory and time."""
 
     def forward(self, params: Params, view: View, k: int) -> tuple[Objective, Params]:
         """Choose what a step descends on.
@@ -182,6 +190,30 @@ class Support(nn.Module):
             The objective, and diagnostics.
         """
         return view.support_loss, {}
+
+    def outer_loss(self, found: Params, targets: Tensor) -> Tensor | None:
+        """What the method adds to the outer loss, from what it handed out in each of T steps; nothing here.
+
+        Args:
+            found: what the inner loop gave, stacked over E episodes; this step's diagnostics are [E, T, ...].
+            targets: [E, Q, N], the queries' true labels; rows sum to a query's weight.
+
+        Returns:
+            [E], or None.
+        """
+        return None
+
+    def answer(self, params: Params, view: View) -> Tensor:
+        """Answer the queries in evaluation; by the adapted head here.
+
+        Args:
+            params: the adapted parameters.
+            view: the episode.
+
+        Returns:
+            [Q, N].
+        """
+        return view.query_logits(params)
 
 
 class Step(nn.Module):
@@ -236,6 +268,7 @@ class InnerLoop:
         mode: batch-norm mode.
         eps: added to variances.
         running: the moving averages, where passes are normalised by them.
+        training: whether the answers are the outer loss's, which are the head's, or an evaluation's, which are the step `support`'s.
     """
 
     net: FunctionalNetwork
@@ -250,6 +283,7 @@ class InnerLoop:
     mode: BnMode
     eps: float
     running: list[tuple[Tensor, Tensor]] | None = None
+    training: bool = True
 
     @property
     def head_only(self) -> bool:
@@ -293,7 +327,8 @@ class InnerLoop:
         passes = self.passes(task, native=native)
         view = View(self.net, self.theta, passes, task, self.head_only)
         params, found = self.initialise({name: self.theta[name] for name in self.adapted}, view, gradient)
-        answers = [view.query_logits(params)] if 0 in self.answers else []
+        answer = view.query_logits if self.training else partial(self.support.answer, view=view)
+        answers = [answer(params)] if 0 in self.answers else []
         state: Params = {}
         each: list[Params] = []
         for k, rates in enumerate(self.rates):
@@ -303,7 +338,7 @@ class InnerLoop:
             params, state, done = self.step(params, state, objective, rates, gradient)
             each.append({**seen, **done})
             if k + 1 in self.answers:
-                answers.append(view.query_logits(params))
+                answers.append(answer(params))
         found = {**found, **{name: torch.stack([step[name] for step in each]) for name in each[0]}}
         return {"logits": torch.stack(answers), **statistics(passes), **found}
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
 from scenarios.errors import UserError
 from strategies import make
-from strategies.meta.episodic.propagation import propagate, similarity
+from strategies.meta.episodic.propagation import class_mass, propagate, similarity
 from tests.strategies.meta.episodes import episodes, learner, padded
 
 
@@ -34,7 +36,48 @@ def test_similarity_is_the_kernel_of_mean_squared_differences() -> None:
             assert torch.allclose(weights[i, j], expected, atol=1e-14)
     distances = ((z[:, None] - z[None]) ** 2).mean(-1)
     others = distances[~torch.eye(12, dtype=torch.bool)]
-    assert torch.allclose(similarity(z, 0), similarity(z, 0, bandwidth=float(others.median().sqrt()) / 4), atol=1e-12)
+    assert torch.allclose(similarity(z, 0), similarity(z, 0, bandwidth=float(others.mean().sqrt()) / 4), atol=1e-12)
+    median = similarity(z, 0, statistic="median")
+    assert torch.allclose(median, similarity(z, 0, bandwidth=float(others.median().sqrt()) / 4), atol=1e-12)
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+def test_neither_scores_nor_loss_change_with_the_features_scale(statistic: Any) -> None:
+    z, labels = _graph()
+    for scale in (1e-6, 1e6):
+        assert torch.allclose(similarity(scale * z, 4, statistic=statistic), similarity(z, 4, statistic=statistic), atol=1e-12)
+    along = []
+    for stop in (False, True):
+        z.requires_grad_()
+        scores = propagate(similarity(z, 4, statistic=statistic, stop=stop), labels, 0.99)
+        gradient = torch.autograd.grad((scores[6:] / scores[6:].sum(1, keepdim=True))[:, 0].log().sum(), z)[0]
+        along.append(float((gradient * z).sum().detach().abs()))
+        assert torch.allclose(gradient.sum(0), torch.zeros(5).double(), atol=1e-12)
+    assert along[0] < 1e-12 and along[1] > 1e-3, "a constant statistic sees a scale that the scores do not have"
+
+
+def test_features_that_all_agree_have_finite_gradients() -> None:
+    z = torch.ones(12, 5, dtype=torch.float64, requires_grad=True)
+    propagate(similarity(z, 4), _graph()[1], 0.99).sum().backward()
+    assert z.grad is not None and z.grad.isfinite().all()
+
+
+def test_class_mass_is_in_proportion_to_the_support_set() -> None:
+    scores = torch.rand(7, 3, dtype=torch.float64)
+    found = class_mass(scores, torch.tensor([1.0, 1, 2]).double())
+    expected = torch.stack([scores[:, c] * share * scores.sum() / scores[:, c].sum() for c, share in enumerate((0.25, 0.25, 0.5))], 1)
+    assert torch.allclose(found, expected, atol=1e-14) and torch.allclose(found.sum(), scores.sum())
+    more = class_mass(torch.cat([scores, scores[:2]]), torch.tensor([1.0, 1, 2]).double(), torch.tensor([1.0] * 7 + [0, 0]).double())
+    assert torch.allclose(more[:7], expected, atol=1e-14)
+    one, batch = learner("label-propagation", "conv", class_mass=True), episodes(queries=4, noise=1.5)
+    assert torch.allclose(one.episode_logits(batch).sum(1).diff(dim=1), torch.zeros(3, 2).double(), atol=1e-9)
+
+
+def test_it_is_trained_on_the_softmax_of_the_scores_of_support_and_queries() -> None:
+    one, batch = learner("label-propagation", "conv", bn_mode="transductive"), episodes(queries=3)
+    labels = torch.cat([batch.support_y, batch.query_y], 1)
+    expected = torch.nn.functional.cross_entropy(one.scores(batch, True).flatten(0, 1), labels.flatten())
+    assert float(one.episode_loss(batch).loss.detach()) == pytest.approx(float(expected.detach()), abs=1e-12)
 
 
 def test_each_row_keeps_its_nearest_and_the_graph_is_symmetric() -> None:
