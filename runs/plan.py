@@ -70,43 +70,116 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
     for path in request.get("imports") or ():
         import_file(Path(path))
     seed = _seed(request.get("seed", 0))
-    scenario_name, scenario_options = config.named(request, "scenario")
-    strategy_name, strategy_options = config.named(request, "strategy")
-    scenario_name = scenario_registry.canonical(scenario_name)
-    scenario_class, parts = scenario_registry.load(scenario_name)
-    scenario_config = build(scenario_class.Config, scenario_options, "scenario")
-    strategy_class, fixed = strategy_registry.load(strategy_name)
-    strategy_config = build(strategy_class.Config, {**fixed, **strategy_options}, "strategy")
+    asked = choose(request, "scenario")
+    strategy_name = choose(request, "strategy").name
     _check_the_rest(request)
     device = _device(request.get("device"))
-    scenario = make_scenario(scenario_class, scenario_config, scenario_name, parts, request, progress)
+    scenario = make_scenario(asked.component, asked.options, asked.name, asked.parts, request, progress)
+    chosen = resolve(request, scenario.recommended)
+    strategy_class, network = chosen.strategy.component, chosen.network
     if scenario.setting not in strategy_class.settings:
         possible = ", ".join(sorted(strategy_class.settings))
         raise UserError(f"strategy '{strategy_name}' does not work in setting '{scenario.setting}', only in {possible}; choose another")
-    full = _with_recommended(request, strategy_class.recommended, scenario.recommended)
-    train = config.section(TrainConfig, full, "train")
-    evaluation = config.section(EvaluateConfig, full, "evaluate")
-    network_name, network_options = config.named(full, "network")
-    network_class, _ = network_registry.load(network_name)
-    network_config = build(network_class.Config, network_options, "network")
     randomness = Randomness(seed)
 
-    scenario = scenario.to(device, network_class.channels_last)
+    scenario = scenario.to(device, network.component.channels_last)
     test_scenario = _test_scenario(request, scenario, progress)
-    strategy = strategy_class(strategy_config)
-    new_network = partial(_new_network, network_name, network_config, scenario, randomness, device)
-    strategy.prepare(Setup(scenario, train, new_network, randomness, device))
-    resolved = {
-        "scenario": {"name": scenario_name, **config.as_dict(scenario_config)},
-        "strategy": {"name": strategy_name, **config.as_dict(strategy_config)},
-        "network": {"name": network_name, **config.as_dict(network_config)},
-        "train": config.as_dict(train),
-        "evaluate": config.as_dict(evaluation),
-        "seed": seed,
-        "device": device.type,
-        **{name: request[name] for name in SCALARS[2:] if request.get(name)},
-    }
-    return Plan(resolved, scenario, strategy, train, evaluation, randomness, device, test_scenario)
+    strategy = strategy_class(chosen.strategy.options)
+    new_network = partial(_new_network, network.name, network.options, scenario, randomness, device)
+    strategy.prepare(Setup(scenario, chosen.train, new_network, randomness, device))
+    resolved = {**chosen.as_dict(), "seed": seed, "device": device.type, **_scalars(request)}
+    return Plan(resolved, scenario, strategy, chosen.train, chosen.evaluation, randomness, device, test_scenario)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A component that a request names.
+
+    Attributes:
+        name: what is written down.
+        component: its class.
+        options: its configuration.
+        parts: what its name stands for.
+    """
+
+    name: str
+    component: Any
+    options: Any
+    parts: Mapping[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Name and options as plain values.
+
+        Returns:
+            A section of a configuration.
+        """
+        return {"name": self.name, **config.as_dict(self.options)}
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """All options of a request, whoever gave them.
+
+    Attributes:
+        scenario: what is met.
+        strategy: how it is learned.
+        network: by what.
+        train: how networks are trained.
+        evaluation: how the learner is tested.
+    """
+
+    scenario: Choice
+    strategy: Choice
+    network: Choice
+    train: TrainConfig
+    evaluation: EvaluateConfig
+
+    def as_dict(self) -> dict[str, Any]:
+        """The sections of a configuration, as they are written down.
+
+        Returns:
+            Plain values.
+        """
+        sections = {"scenario": self.scenario.as_dict(), "strategy": self.strategy.as_dict(), "network": self.network.as_dict()}
+        return {**sections, "train": config.as_dict(self.train), "evaluate": config.as_dict(self.evaluation)}
+
+
+def choose(request: Mapping[str, Any], section: str) -> Choice:
+    """Find the component of a section, and fill its options.
+
+    Args:
+        request: the request.
+        section: scenario, strategy or network.
+
+    Returns:
+        The component.
+    """
+    registry = {"scenario": scenario_registry, "strategy": strategy_registry, "network": network_registry}[section]
+    name, options = config.named(request, section)
+    name = registry.canonical(name)
+    component, parts = registry.load(name)
+    known = parts if section == "strategy" else {}
+    return Choice(name, component, build(component.Config, {**known, **options}, section), parts)
+
+
+def resolve(request: Mapping[str, Any], recommended: Mapping[str, Any]) -> Resolved:
+    """Fill what a request leaves open: with what the strategy recommends, then the scenario, then defaults. Needs no data.
+
+    Args:
+        request: the request.
+        recommended: what the scenario recommends (path to value).
+
+    Returns:
+        All options.
+    """
+    strategy = choose(request, "strategy")
+    full = _with_recommended(request, strategy.component.recommended, recommended)
+    train, evaluation = config.section(TrainConfig, full, "train"), config.section(EvaluateConfig, full, "evaluate")
+    return Resolved(choose(request, "scenario"), strategy, choose(full, "network"), train, evaluation)
+
+
+def _scalars(request: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: request[name] for name in SCALARS[2:] if request.get(name)}
 
 
 def _new_network(name: str, options: Any, scenario: Scenario, randomness: Randomness, device: torch.device) -> Any:

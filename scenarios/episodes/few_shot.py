@@ -23,6 +23,7 @@ from scenarios.experience import Storage, View
 from scenarios.images import ImageSet
 from scenarios.options import option
 from scenarios.random import Randomness
+from scenarios.recommended import for_episodes
 from scenarios.sources.registry import sources
 from scenarios.splits import class_list
 from scenarios.streams.cutting import Request, normalisation
@@ -242,19 +243,7 @@ def build_episodic(config: EpisodicConfig, request: Request, domains: Sequence[C
     )
     images = list({id(part.images): part.images for domain in domains for part in domain.parts}.values())
     data = _data(images)
-    return EpisodicScenario(
-        request.name, experiences, data, shape, experiences[0].ways, config.test_episodes, _recommended(height, data["origin"])
-    )
-
-
-def _recommended(height: int, origin: object) -> dict[str, object]:
-    if height < 16:
-        return {"network": "mlp"}
-    if origin != "embedded":
-        return {"network": "conv4"}
-    # What is embedded is there to be tried out at once: minutes on two cores, not hours.
-    network = {"network": "conv4", "network.filters": 16, "network.downsample": "stride"}
-    return {**network, "train.iterations": 480, "train.learning_rate": 0.003, "train.schedule": "cosine"}
+    return EpisodicScenario(request.name, experiences, data, shape, experiences[0].ways, config.test_episodes, for_episodes(data))
 
 
 def _sample(part: ClassPart) -> ImageSet:
@@ -269,4 +258,6 @@ def _data(images: Sequence[ImageSet]) -> dict[str, object]:
         "origin": min((part.origin for part in images), key=order.index),
         "fingerprint": hashlib.sha256("".join(part.fingerprint for part in images).encode()).hexdigest(),
         "verified": all(part.verified for part in images),
+        "shape": list(images[0].shape),
+        "examples": sum(len(part) for part in images),
     }

@@ -16,6 +16,7 @@ from scenarios.experience import Examples, Experience, Scenario, Setting, Storag
 from scenarios.images import ImageSet
 from scenarios.options import option
 from scenarios.random import Randomness
+from scenarios.recommended import for_streams
 from scenarios.sources import load
 
 
@@ -185,8 +186,15 @@ def build_stream(
         for i, cut in enumerate(cuts)
     )
     fingerprint = hashlib.sha256((train.fingerprint + test.fingerprint).encode()).hexdigest()
-    data = {"name": train.name, "origin": train.origin, "fingerprint": fingerprint, "verified": train.verified and test.verified}
-    return Scenario(request.name, setting, experiences, data, train.shape, {**_recommended(train), **(recommended or {})})
+    data = {
+        "name": train.name,
+        "origin": train.origin,
+        "fingerprint": fingerprint,
+        "verified": train.verified and test.verified,
+        "shape": list(train.shape),
+        "examples": len(train),
+    }
+    return Scenario(request.name, setting, experiences, data, train.shape, {**for_streams(data), **(recommended or {})})
 
 
 def stream_randomness(config: StreamConfig, request: Request) -> Randomness:
@@ -326,13 +334,3 @@ def normalisation(kind: Literal["auto", "standard", "unit"], images: ImageSet) -
     deviation = ((counts @ values.square()) / counts.sum(1) - mean.square()).sqrt().clamp_min(1.0)
     return (1 / deviation).float()[:, None, None], (-mean / deviation).float()[:, None, None]
 
-
-def _recommended(images: ImageSet) -> dict[str, object]:
-    if images.shape[0] == 1:
-        small = len(images) < 5000
-        return {"network": "mlp", "train.optimizer": "adam", "train.learning_rate": 1e-3, "train.epochs": 20 if small else 2}
-    recommended: dict[str, object] = {"network": "conv", "train.optimizer": "sgd", "train.learning_rate": 0.02}
-    if len(images) < 50000:
-        # So few steps at a constant rate end wherever the last ones throw the network: its accuracy changed by 10 points with the rounding.
-        return {**recommended, "train.epochs": 4, "train.schedule": "cosine"}
-    return {**recommended, "train.epochs": 5}
