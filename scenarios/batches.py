@@ -36,6 +36,8 @@ class BatchSource(Protocol):
 class Shuffled:
     """Every example once a pass, in a new order each time; the last batch may be smaller.
 
+    A last batch of a single example joins the one before it: a batch norm has nothing to normalise by in one example.
+
     Attributes:
         examples: the selection.
         batch_size: examples a batch.
@@ -48,9 +50,38 @@ class Shuffled:
     augmentation: Augmentation = "none"
     drop_last: bool = False
 
-    def __len__(self) -> int:
+    @property
+    def sizes(self) -> list[int]:
+        """Examples in each batch of a pass.
+
+        Example:
+            >>> Shuffled(range(9), 4).sizes, Shuffled(range(10), 4).sizes, Shuffled(range(10), 4, drop_last=True).sizes
+            ([4, 5], [4, 4, 2], [4, 4])
+        """
         whole, rest = divmod(len(self.examples), self.batch_size)
-        return max(1, whole + (0 if self.drop_last or not rest else 1))
+        if not whole:
+            return [rest]
+        sizes = [self.batch_size] * whole
+        if rest == 1 and not self.drop_last:
+            sizes[-1] += 1
+        elif rest and not self.drop_last:
+            sizes.append(rest)
+        return sizes
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def order(self, generator_for: GeneratorFor) -> list[Tensor]:
+        """The order of one pass.
+
+        Args:
+            generator_for: gives the generator of a purpose for this pass.
+
+        Returns:
+            For each batch int64 [B], positions in the selection.
+        """
+        order = torch.randperm(len(self.examples), generator=generator_for("order")).to(self.examples.rows.device)
+        return list(order[: sum(self.sizes)].split(self.sizes))
 
     def epoch(self, generator_for: GeneratorFor) -> Iterator[Batch]:
         """One pass.
@@ -61,9 +92,8 @@ class Shuffled:
         Yields:
             The batches.
         """
-        order = torch.randperm(len(self.examples), generator=generator_for("order")).to(self.examples.rows.device)
         augment = augmenter(self.augmentation, generator_for("augmentation"))
-        for positions in order.split(self.batch_size)[: len(self)]:
+        for positions in self.order(generator_for):
             yield self.examples.batch(positions, augment)
 
 

@@ -27,14 +27,14 @@ class Batch(NamedTuple):
         y: int64 [B], the output of the head that is right.
         tasks: int64 [B], the experience that each example belongs to.
         task: the experience that all of them belong to, or None where they are mixed.
-        latest: the last experience that any example of the selection belongs to.
+        present: the experiences that examples of the selection, which the batch was made from, belong to; in order.
     """
 
     x: Tensor
     y: Tensor
     tasks: Tensor
     task: int | None
-    latest: int = 0
+    present: tuple[int, ...] = (0,)
 
 
 class View:
@@ -100,18 +100,20 @@ class Storage:
             self, view=self.view.to(device), scale=self.scale.to(device), shift=self.shift.to(device), device=device, channels_last=layout
         )
 
-    def pixels(self, rows: Tensor, tasks: Tensor, task: int | None) -> Tensor:
+    def pixels(self, rows: Tensor, tasks: Tensor, task: int | None, augment: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Raw images as their experience sees them.
 
         Args:
             rows: int64 [B], indices into the image set, on the device.
             tasks: int64 [B], the experience of each.
             task: the experience of all, or None.
+            augment: a function of raw pixels; it comes before the view, since a permuted image has neither neighbours nor sides.
 
         Returns:
             uint8 [B, C, H, W].
         """
-        return self.view(self.images.images_on(self.device).index_select(0, rows), tasks, task)
+        images = self.images.images_on(self.device).index_select(0, rows)
+        return self.view(augment(images) if augment else images, tasks, task)
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Turn pixels into the network's input.
@@ -148,9 +150,9 @@ class Examples:
         return len(self.rows)
 
     @cached_property
-    def latest(self) -> int:
-        """The last experience that any of the examples belongs to."""
-        return int(self.tasks.max()) if self.task is None else self.task
+    def present(self) -> tuple[int, ...]:
+        """The experiences that the examples belong to, in order."""
+        return tuple(self.tasks.unique().tolist()) if self.task is None else (self.task,)
 
     def select(self, positions: Tensor) -> Examples:
         """A smaller selection.
@@ -178,9 +180,8 @@ class Examples:
         else:
             rows, targets = self.rows.index_select(0, positions), self.targets.index_select(0, positions)
             tasks = self.tasks.index_select(0, positions) if self.task is None else self.tasks[: len(positions)]
-        pixels = self.storage.pixels(rows, tasks, self.task)
-        pixels = augment(pixels) if augment else pixels
-        return Batch(self.storage.normalise(pixels), targets, tasks, self.task, self.latest)
+        pixels = self.storage.pixels(rows, tasks, self.task, augment)
+        return Batch(self.storage.normalise(pixels), targets, tasks, self.task, self.present)
 
     def to(self, device: torch.device, channels_last: bool = False) -> Examples:
         """The same selection, making its batches elsewhere.

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from scenarios.batches import Shuffled
 from scenarios.experience import Batch, Examples, Experience, Scenario
 from scenarios.random import Randomness
-from strategies.networks.network import Network
+from strategies.networks.network import InPlay, Mixture, Network
 from strategies.phase import Phase, Step, TrainConfig, Update
 
 
@@ -110,7 +110,7 @@ class Strategy:
             The step; its logits and targets count from the first output in play.
         """
         outputs = self.in_play(batch)
-        if isinstance(outputs, Tensor):
+        if isinstance(outputs, Mixture):
             logits, targets = self.network.head(features, outputs), batch.y
         else:
             # Outputs out of play are not even padded with: on a small network that costs a twentieth of the step.
@@ -118,21 +118,25 @@ class Strategy:
             targets = batch.y - outputs.start if outputs.start else batch.y
         return Step(nn.functional.cross_entropy(logits, targets), logits, targets)
 
-    def in_play(self, batch: Batch) -> range | Tensor:
+    def in_play(self, batch: Batch) -> InPlay:
         """The outputs that a training batch's loss looks at.
+
+        In setting `task` each example looks at its own experience's outputs, in setting `class` all look at everything that the data being
+        learned can have, in setting `domain` at the one head.
 
         Args:
             batch: the batch.
 
         Returns:
-            A range for all examples or, where tasks are mixed and have outputs of their own, bool [B, K].
+            A range for all examples or, where tasks are mixed and have outputs of their own, what each example looks at.
         """
         scenario = self.setup.scenario
         if batch.task is not None:
             return scenario.in_play(batch.task)
         if scenario.setting == "task":
-            return self.task_mask[batch.tasks]
-        return scenario.in_play(batch.latest)
+            blocks = dict.fromkeys(scenario.experiences[index].outputs for index in batch.present)
+            return Mixture(self.task_mask[batch.tasks], tuple(blocks))
+        return scenario.in_play(batch.present[-1])
 
     @property
     def task_mask(self) -> Tensor:

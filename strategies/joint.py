@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from scenarios.experience import Experience, concatenate
-from strategies.base import Setup
-from strategies.mixed import Mixed
+from strategies.base import Setup, Strategy
 from strategies.phase import Phase, Update
 
 
@@ -31,7 +30,7 @@ class JointConfig:
     when: Literal["every", "last"] = "every"
 
 
-class Joint(Mixed):
+class Joint(Strategy):
     """A new network, trained on all data met so far."""
 
     Config = JointConfig
@@ -58,7 +57,6 @@ class Joint(Mixed):
             return []
         met = self.setup.scenario.experiences[: experience.index + 1]
         examples = concatenate([earlier.train for earlier in met])
-        self.meet(examples)
         iterations = self.setup.train.iterations
         return [
             Phase(

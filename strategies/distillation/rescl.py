@@ -32,6 +32,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from scenarios.errors import UserError
 from scenarios.experience import Batch, Experience
 from scenarios.options import option
 from strategies.base import Setup, Strategy
@@ -80,7 +81,12 @@ class ResCL(Strategy):
 
         Args:
             setup: what it will meet, and how it is trained.
+
+        Raises:
+            UserError: tasks are mixed.
         """
+        if any(experience.train.task is None for experience in setup.scenario.experiences):
+            raise UserError("rescl combines the networks of two tasks that do not mix; set scenario.blurry=0")
         super().prepare(setup)
         self.learning = 0
         self.source: Network | None = None

@@ -21,8 +21,7 @@ from torch import Tensor
 from scenarios.batches import BatchSource, GeneratorFor, Shuffled, augmenter
 from scenarios.experience import Batch, Examples, Experience, concatenate
 from scenarios.options import option
-from strategies.base import Setup
-from strategies.mixed import Mixed
+from strategies.base import Setup, Strategy
 from strategies.phase import Phase, Update
 
 
@@ -66,11 +65,9 @@ class WithReplay:
             The batches, new examples first.
         """
         both = concatenate([self.new.examples, self.memory])
-        device = both.rows.device
-        order = torch.randperm(len(self.new.examples), generator=generator_for("order")).to(device)
         augment = augmenter(self.new.augmentation, generator_for("augmentation"))
-        old = len(self.new.examples) + self._rounds(generator_for("replay")).to(device)
-        for positions, remembered in zip(order.split(self.new.batch_size), old):
+        old = len(self.new.examples) + self._rounds(generator_for("replay")).to(both.rows.device)
+        for positions, remembered in zip(self.new.order(generator_for), old):
             yield both.batch(torch.cat([positions, remembered]), augment)
 
     def _rounds(self, generator: torch.Generator) -> Tensor:
@@ -111,7 +108,7 @@ def reservoir(kept: Tensor, met: int, new: int, size: int, generator: torch.Gene
     return result.scatter_reduce_(0, places[wanted], numbers[wanted], "amax")
 
 
-class Replay(Mixed):
+class Replay(Strategy):
     """Fine-tuning on new examples together with remembered ones."""
 
     Config = ReplayConfig
@@ -138,7 +135,6 @@ class Replay(Mixed):
         new = self.shuffled(experience.train)
         batches: BatchSource = new
         if len(self.memory):
-            self.meet(concatenate([experience.train, self.memory]))
             batches = WithReplay(new, self.memory, self.config.batch_size or self.setup.train.batch_size)
         update = Update(loss=self.loss, parameters=self.network.parameters)
         return [Phase(name="train", batches=batches, updates=(update,), end=lambda: self._take_up(experience))]

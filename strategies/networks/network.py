@@ -1,12 +1,14 @@
 """A network: a backbone of features and a head of full width with one block of parameters per experience.
 
 The head is wide enough for all experiences from the start, so that no optimiser state is lost and nothing is recompiled. Blocks out of play
-are not computed: their parameters have no gradient (None), and neither momentum nor weight decay moves them.
+are not computed: their parameters have no gradient (None), and neither momentum nor weight decay moves them. Where examples of several
+tasks are mixed, the blocks of all of them are computed, and each example looks at its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,6 +16,58 @@ from torch import Tensor, nn
 
 OUT_OF_PLAY = -1e9
 """Logit of an output out of play: its softmax is exactly 0, and 0 times its logarithm still is 0, not NaN."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """Outputs in play where they differ by example.
+
+    Attributes:
+        mask: bool [B, K], which outputs are in play.
+        blocks: the blocks that hold them all, in order; others are not computed.
+    """
+
+    mask: Tensor
+    blocks: tuple[range, ...]
+
+    @property
+    def columns(self) -> list[int]:
+        """The outputs of all blocks."""
+        return [output for block in self.blocks for output in block]
+
+
+InPlay = range | Mixture
+"""The same outputs for all examples, or those of each."""
+
+
+def narrowed(logits: Tensor, in_play: InPlay) -> Tensor:
+    """Leave out the columns that are in play for no example.
+
+    Args:
+        logits: [B, K].
+        in_play: the outputs in play.
+
+    Returns:
+        [B, C]; where tasks are mixed, still with `OUT_OF_PLAY`.
+    """
+    if isinstance(in_play, range):
+        return logits[:, in_play.start : in_play.stop]
+    return logits.index_select(1, torch.tensor(in_play.columns, device=logits.device))
+
+
+def renumbered(y: Tensor, in_play: InPlay) -> Tensor:
+    """The columns that targets have in `narrowed` logits.
+
+    Args:
+        y: int64 [B], outputs in play.
+        in_play: the outputs in play.
+
+    Returns:
+        int64 [B].
+    """
+    if isinstance(in_play, range):
+        return y - in_play.start
+    return torch.searchsorted(torch.tensor(in_play.columns, device=y.device), y)
 
 
 class Head(nn.Module):
@@ -30,19 +84,19 @@ class Head(nn.Module):
         self.width = max(block.stop for block in blocks)
         self.blocks = nn.ModuleList(nn.Linear(num_features, len(block)) for block in blocks)
 
-    def forward(self, features: Tensor, in_play: range | Tensor | None = None) -> Tensor:
+    def forward(self, features: Tensor, in_play: InPlay | None = None) -> Tensor:
         """Compute the logits.
 
         Args:
             features: [B, F].
-            in_play: the outputs in play; bool [B, K] where they differ by example; None for all.
+            in_play: the outputs in play; None for all.
 
         Returns:
             [B, K]; `OUT_OF_PLAY` where an output is not in play.
         """
         whole = range(0, self.width)
-        if isinstance(in_play, Tensor):
-            return self.narrow(features, whole).masked_fill(~in_play, OUT_OF_PLAY)
+        if isinstance(in_play, Mixture):
+            return self._mixed(features, in_play)
         if in_play is None or in_play == whole:
             return self.narrow(features, whole)
         return nn.functional.pad(self.narrow(features, in_play), (in_play.start, self.width - in_play.stop), value=OUT_OF_PLAY)
@@ -61,7 +115,17 @@ class Head(nn.Module):
         chosen: list[Any] = [block for block, outputs in pairs if outputs.start < wanted.stop and wanted.start < outputs.stop]
         return self._blocks(features, chosen)
 
-    def _blocks(self, features: Tensor, chosen: list[nn.Linear]) -> Tensor:
+    def _mixed(self, features: Tensor, in_play: Mixture) -> Tensor:
+        columns = in_play.columns
+        logits = self._blocks(features, [self.blocks[self.ranges.index(block)] for block in in_play.blocks])
+        if columns[-1] - columns[0] + 1 == len(columns):
+            logits = nn.functional.pad(logits, (columns[0], self.width - columns[-1] - 1))
+        else:
+            places = torch.tensor(columns, device=logits.device)
+            logits = logits.new_zeros(len(logits), self.width).index_copy(1, places, logits)
+        return logits.masked_fill(~in_play.mask, OUT_OF_PLAY)
+
+    def _blocks(self, features: Tensor, chosen: list[Any]) -> Tensor:
         if len(chosen) == 1:
             return chosen[0](features)
         if any(block._forward_hooks for block in chosen):
@@ -101,12 +165,12 @@ class Network(nn.Module):
         """
         return self.backbone(x)
 
-    def forward(self, x: Tensor, in_play: range | Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, in_play: InPlay | None = None) -> Tensor:
         """Compute the logits.
 
         Args:
             x: float [B, C, H, W].
-            in_play: the outputs in play; bool [B, K] where they differ by example; None for all.
+            in_play: the outputs in play; None for all.
 
         Returns:
             [B, K]; `OUT_OF_PLAY` where an output is not in play.

@@ -23,12 +23,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from scenarios.batches import Shuffled
 from scenarios.experience import Batch, Experience
 from scenarios.options import option
 from scenarios.random import Randomness
+from strategies.networks.network import InPlay
 from strategies.penalties.curvature.fisher import DiagonalFisher
 from strategies.penalties.flat import Flat
 from strategies.penalties.penalty import Penalty, PenaltyStrategy
@@ -82,7 +82,7 @@ class FisherPenalty(Quadratic):
         flat: Flat,
         config: EwcConfig,
         fisher: DiagonalFisher,
-        in_play: Callable[[Batch], range | Tensor],
+        in_play: Callable[[Batch], InPlay],
         batch_size: int,
         randomness: Randomness,
     ) -> None:
@@ -110,9 +110,7 @@ class FisherPenalty(Quadratic):
         return [Phase(name="fisher", batches=batches, epochs=1, begin=self.fisher.reset, observe=self._observe)]
 
     def _observe(self, batch: Batch) -> None:
-        outputs = self.in_play(batch)
-        assert isinstance(outputs, range)
-        self.fisher.observe(batch.x, batch.y, outputs)
+        self.fisher.observe(batch.x, batch.y, self.in_play(batch))
 
     def state_dict(self) -> dict[str, Any]:
         """The quadratic and the measurement so far.

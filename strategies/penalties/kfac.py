@@ -83,9 +83,14 @@ class Kfac(PenaltyStrategy):
             setup: what the learner will meet, and how it is trained.
 
         Raises:
-            UserError: something is to be selected and there are no validation data.
+            UserError: curvature cannot be measured, or something is to be selected that the data do not allow for.
         """
-        if self.config.select_on_target and not all(len(experience.validation) for experience in setup.scenario.experiences):
+        experiences = setup.scenario.experiences
+        if setup.train.batch_size < 2 or any(len(experience.train) < 2 for experience in experiences):
+            raise UserError("curvature is measured on batches of at least 2 examples; raise train.batch_size or scenario.train_examples")
+        if self.config.select_on_target and any(experience.train.task is None for experience in experiences):
+            raise UserError("strategy.select_on_target may look at the new task's data alone; set scenario.blurry=0")
+        if self.config.select_on_target and not all(len(experience.validation) for experience in experiences):
             raise UserError("strategy.select_on_target needs validation data; add --set scenario.validation_share=0.1")
         super().prepare(setup)
         candidates = (self.config.select_learning_rates, self.config.select_dampings)
@@ -110,7 +115,8 @@ class Kfac(PenaltyStrategy):
             fixed=config.bn == "fixed",
             factor_batches=config.factor_batches,
         )
-        return MergedPenalty(self.network, layers, FactorPass(self.network, layers, self.factor_config()), options, self.setup)
+        factors = FactorPass(self.network, layers, self.factor_config())
+        return MergedPenalty(self.network, layers, factors, options, self.setup, self.in_play)
 
     def factor_config(self) -> FactorConfig:
         """How curvature is measured.
@@ -150,7 +156,9 @@ class Kfac(PenaltyStrategy):
         update = Update(
             loss=self.loss, parameters=self.network.parameters, optimizer=optimizer, after_backward=self.penalty.add_gradient_
         )
-        batches = TargetOnly(experience.train, train.batch_size, train.augmentation, target=experience.index)
+        batches = self.shuffled(experience.train)
+        if self.config.select_on_target:
+            batches = TargetOnly(batches.examples, batches.batch_size, batches.augmentation, target=experience.index)
         return Phase(name="train", batches=batches, updates=(update,), fresh=True)
 
     def loss(self, batch: Batch) -> Step:

@@ -21,7 +21,7 @@ from torch import Tensor
 from scenarios.batches import Shuffled
 from scenarios.experience import Batch, Experience
 from scenarios.options import option
-from strategies.networks.network import Network
+from strategies.networks.network import OUT_OF_PLAY, InPlay, Network, narrowed
 from strategies.penalties.curvature.per_example import known_layers, per_example, taps
 from strategies.penalties.flat import Flat
 from strategies.penalties.penalty import Penalty, PenaltyStrategy
@@ -53,7 +53,7 @@ class MasPenalty(Quadratic):
         in_play: the outputs that a batch's loss looks at.
     """
 
-    def __init__(self, flat: Flat, config: MasConfig, network: Network, in_play: Callable[[Batch], range | Tensor]) -> None:
+    def __init__(self, flat: Flat, config: MasConfig, network: Network, in_play: Callable[[Batch], InPlay]) -> None:
         super().__init__(flat, config.strength)
         known_layers(network)
         self.network = network
@@ -81,11 +81,12 @@ class MasPenalty(Quadratic):
     def _observe(self, batch: Batch) -> None:
         self.network.eval()
         outputs = self.in_play(batch)
-        assert isinstance(outputs, range)
         with taps(self.network) as noted:
-            logits = self.network(batch.x, outputs)[:, outputs.start : outputs.stop]
-        for parameter, sizes in per_example(logits.square().sum(), noted, torch.abs):
-            self._views[parameter].add_(sizes)
+            logits = narrowed(self.network(batch.x, outputs), outputs)
+        answers = logits.masked_fill(logits <= OUT_OF_PLAY, 0.0)
+        for parameter, sizes in per_example(answers.square().sum(), noted, torch.abs):
+            if parameter in self._views:
+                self._views[parameter].add_(sizes)
         self._count += len(batch.x)
 
     def after_experience(self) -> None:

@@ -14,7 +14,7 @@ start at 0; after it, statistics are measured in a clean pass, norms are merged,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -25,7 +25,7 @@ from torch import Tensor
 from scenarios.batches import Shuffled
 from scenarios.experience import Batch, Experience
 from strategies.base import Setup
-from strategies.networks.network import Network
+from strategies.networks.network import InPlay, Network
 from strategies.networks.norms import Moments, norms, standardise_by
 from strategies.penalties.adaptive_scale import AdaptiveScale, Scale
 from strategies.penalties.curvature.factor_pass import FactorPass
@@ -67,16 +67,24 @@ class MergedPenalty(Penalty):
         factors: measures their curvature.
         options: how it behaves.
         setup: of the run.
+        in_play: the outputs that a batch's loss looks at.
     """
 
     def __init__(
-        self, network: Network, layers: Sequence[MergedLayer], factors: FactorPass, options: MergedOptions, setup: Setup
+        self,
+        network: Network,
+        layers: Sequence[MergedLayer],
+        factors: FactorPass,
+        options: MergedOptions,
+        setup: Setup,
+        in_play: Callable[[Batch], InPlay],
     ) -> None:
         self.network = network
         self.layers = list(layers)
         self.factors = factors
         self.options = options
         self.setup = setup
+        self.in_play = in_play
         self.damping = options.damping
         self.learned = 0
         self.terms: dict[str, list[Kronecker]] = {}
@@ -227,7 +235,7 @@ class MergedPenalty(Penalty):
                 layer.absorb_()
 
         def observe(batch: Batch) -> None:
-            outputs = self.setup.scenario.in_play(experience.index)
+            outputs = self.in_play(batch)
             generator = self.setup.randomness.generator("curvature labels", experience.index, self.factors.batches)
             self.factors.observe(batch.x, batch.y, outputs, generator, coupled=not self.options.fixed)
 

@@ -77,7 +77,7 @@ def test_batches_are_normalised_and_know_their_experience() -> None:
     mixed = concatenate([first, replace(first, tasks=torch.full_like(first.tasks, 2), task=2)])
     batch = mixed.batch(torch.tensor([0, 15]))
     assert batch.task is None
-    assert batch.latest == 2
+    assert batch.present == (0, 2)
     assert batch.tasks.tolist() == [0, 2]
     assert torch.allclose(batch.x[1], mixed.storage.images.images[5].float() / 255)
     assert concatenate([first, first]).task == 0

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from scenarios.errors import UserError
-from strategies.networks.network import Network
+from strategies.networks.network import InPlay, Network, narrowed
 from strategies.penalties.curvature.exact import Rows, directions, relative_error, send_back, stack
 from strategies.penalties.curvature.factors import Form, LayerSums
 from strategies.penalties.curvature.kronecker import Kronecker
@@ -35,7 +35,7 @@ EXAMPLES = 32
 
 
 def diagnose(
-    network: Network, batches: Sequence[Tensor], outputs: range, *, tap: Tap = "post_bn", conv: Form = "virtual"
+    network: Network, batches: Sequence[Tensor], outputs: InPlay, *, tap: Tap = "post_bn", conv: Form = "virtual"
 ) -> list[dict[str, Any]]:
     """Compare K-FAC's and XK-FAC's blocks with the exact ones.
 
@@ -101,17 +101,16 @@ def curvature(strategy: Strategy, examples: Examples, randomness: Randomness) ->
     order = torch.randperm(len(examples), generator=randomness.generator("curvature diagnosis"))[:EXAMPLES]
     batch = examples.batch(order.to(examples.rows.device))
     outputs = strategy.in_play(batch)
-    assert isinstance(outputs, range)
     after = diagnose(strategy.network, [batch.x], outputs)
     normed = {layer.name for layer in merged_layers(strategy.network) if layer.norm is not None}
     before = diagnose(strategy.network, [batch.x], outputs, tap="pre_bn") if normed else []
     return after + [row for row in before if row["layer"] in normed]
 
 
-def _exact_rows(network: Network, x: Tensor, outputs: range, tap: Tap) -> dict[str, Rows]:
+def _exact_rows(network: Network, x: Tensor, outputs: InPlay, tap: Tap) -> dict[str, Rows]:
     layers = merged_layers(network)
     with batch_statistics(network), Taps(layers, tap) as taps:
-        logits = network(x, outputs)[:, outputs.start : outputs.stop]
+        logits = narrowed(network(x, outputs), outputs)
     largest = max(max(layer.layer.weight.numel(), taps.outputs[layer.name].numel()) for layer in layers if layer.name in taps.outputs)
     if logits.numel() * largest > LARGEST:
         raise UserError(

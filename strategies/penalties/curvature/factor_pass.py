@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from scenarios.errors import UserError
-from strategies.networks.network import Network
+from strategies.networks.network import InPlay, Network, narrowed, renumbered
 from strategies.penalties.curvature.factors import Form, LayerSums
 from strategies.penalties.curvature.kronecker import Kronecker
 from strategies.penalties.curvature.merge import MergedLayer, batch_statistics
@@ -64,7 +64,7 @@ class FactorPass:
         """Start anew."""
         self.sums, self.loss_sum, self.batches = {}, None, 0
 
-    def observe(self, x: Tensor, y: Tensor, outputs: range, generator: torch.Generator, *, coupled: bool) -> None:
+    def observe(self, x: Tensor, y: Tensor, outputs: InPlay, generator: torch.Generator, *, coupled: bool) -> None:
         """Add a batch.
 
         Args:
@@ -85,13 +85,13 @@ class FactorPass:
             logits = self.network(x, outputs)
         if not self.sums:
             self._choose_forms(taps)
-        log_p = logits[:, outputs.start : outputs.stop].log_softmax(1)
+        log_p = narrowed(logits, outputs).log_softmax(1)
         drawn = [taps.derivatives(-log_p.gather(1, labels).sum()) for labels in self._draw(log_p.detach(), generator)]
         for name, sums in self.sums.items():
             layer = self.layers[name]
             derivatives = torch.stack([output_rows(layer, each[name]) for each in drawn])
             sums.add(input_rows(layer, taps.inputs[name]), derivatives, 1 / len(drawn))
-        loss = nn.functional.nll_loss(log_p.detach(), y - outputs.start)
+        loss = nn.functional.nll_loss(log_p.detach(), renumbered(y, outputs))
         self.loss_sum = loss if self.loss_sum is None else self.loss_sum + loss
         self.batches += 1
 

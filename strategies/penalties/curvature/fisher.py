@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from scenarios.random import Randomness
-from strategies.networks.network import Network
+from strategies.networks.network import InPlay, Network, narrowed, renumbered
 from strategies.penalties.curvature.per_example import known_layers, per_example, taps
 from strategies.penalties.flat import Flat
 
@@ -52,7 +52,7 @@ class DiagonalFisher:
         self._sum.flat.zero_()
         self._count = 0
 
-    def observe(self, x: Tensor, y: Tensor, outputs: range) -> None:
+    def observe(self, x: Tensor, y: Tensor, outputs: InPlay) -> None:
         """Add a batch.
 
         Args:
@@ -77,18 +77,17 @@ class DiagonalFisher:
         """
         return self._sum.flat / max(1, self._count)
 
-    def _add_batch(self, x: Tensor, y: Tensor, outputs: range) -> None:
+    def _add_batch(self, x: Tensor, y: Tensor, outputs: InPlay) -> None:
         loss = nn.functional.cross_entropy(self.network(x, outputs), y)
         gradients = torch.autograd.grad(loss, self.flat.parameters, allow_unused=True)
         for parameter, gradient in zip(self.flat.parameters, gradients):
             if gradient is not None:
                 self._views[parameter].addcmul_(gradient, gradient)
 
-    def _add_examples(self, x: Tensor, y: Tensor, outputs: range) -> None:
+    def _add_examples(self, x: Tensor, y: Tensor, outputs: InPlay) -> None:
         with taps(self.network) as noted:
             logits = self.network(x, outputs)
-        log_p = logits[:, outputs.start : outputs.stop].log_softmax(1)
-        for scalar in self._scalars(log_p, y - outputs.start):
+        for scalar in self._scalars(narrowed(logits, outputs).log_softmax(1), renumbered(y, outputs)):
             for parameter, squares in per_example(scalar, noted, torch.square):
                 if parameter in self._views:
                     self._views[parameter].add_(squares)

@@ -98,6 +98,8 @@ def per_example(scalar: Tensor, noted: list[Tap], function: Function) -> Pieces:
     Yields:
         A parameter, and a share of the sum over examples of function(gradient of the example's term); a parameter may come several times.
     """
+    # What a frozen layer in front of all trained ones gives out has no graph, and nobody asks for its gradient.
+    noted = [tap for tap in noted if tap.output.requires_grad]
     gradients = torch.autograd.grad(scalar, [tap.output for tap in noted], retain_graph=True, allow_unused=True)
     for tap, gradient in zip(noted, gradients):
         if gradient is None:

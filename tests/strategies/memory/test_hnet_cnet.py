@@ -107,9 +107,9 @@ class Audited(Storage):
 
     read: list[int] = []
 
-    def pixels(self, rows, tasks, task):
+    def pixels(self, rows, tasks, task, augment=None):
         Audited.read += tasks.unique().tolist()
-        return super().pixels(rows, tasks, task)
+        return super().pixels(rows, tasks, task, augment)
 
 
 def test_no_old_real_image_is_read_once_its_task_is_over():
