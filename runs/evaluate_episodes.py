@@ -33,7 +33,8 @@ def evaluate_episodes(
         only_first: test on the first 100 episodes, and in the end only, not after every step.
 
     Returns:
-        Mean few-shot accuracy of each domain; the last domain's with its interval in the summary.
+        Mean few-shot accuracy of each domain; the last domain's with its interval in the summary. Of a learner that labels the queries
+        itself also how many of these labels are right after each number of steps, over the episodes that accuracy by step is taken over.
     """
     row: list[float] = []
     rows: list[dict[str, Any]] = []
@@ -62,7 +63,20 @@ def evaluate_episodes(
         row.append(result.mean)
         measured = {"few_shot_accuracy": result.mean, "few_shot_ci95": result.ci95, "few_shot_episodes": result.episodes}
         rows += [{"metric": name, "value": value, "on_experience": experience.index} for name, value in measured.items()]
+        if not only_first and (labels := _pseudo_labels(strategy, stream, min(SHOWN, episodes))):
+            summary |= labels
+            by_k = enumerate(labels["pseudo_label_accuracy"])
+            rows += [{"metric": "pseudo_label_accuracy", "value": v, "on_experience": experience.index, "step": k} for k, v in by_k]
     return Evaluation(row, rows, {"few_shot_accuracy": summary})
+
+
+# How many of the labels that a learner gives the queries are right, after each number of adaptation steps, from none.
+def _pseudo_labels(strategy: Any, stream: EpisodeStream, episodes: int) -> dict[str, list[float]]:
+    shown = strategy.diagnostics(stream.batch(0, episodes)) if hasattr(strategy, "diagnostics") else {}
+    if "pseudo_label_accuracy" not in shown:
+        return {}
+    means, halves = per_step(shown["pseudo_label_accuracy"].cpu())
+    return {"pseudo_label_accuracy": means.tolist(), "pseudo_label_ci95": halves.tolist()}
 
 
 def episode_accuracies(

@@ -54,7 +54,7 @@ def training_curve(run: Run) -> Figure | None:
 
 
 def adaptation(run: Run) -> Figure | None:
-    """Draw few-shot accuracy against adaptation steps, with its 95 % interval over episodes.
+    """Draw few-shot accuracy against adaptation steps, and that of pseudo labels, with their 95 % intervals over episodes.
 
     Args:
         run: a finished run.
@@ -73,6 +73,9 @@ def adaptation(run: Run) -> Figure | None:
         series.append((run.summary["cross_domain"]["scenario"], run.summary["cross_domain"]))
     for (name, values), colour in zip(series, style.OKABE_ITO):
         _band(axes, 100 * numpy.array(values["per_step"]), 100 * numpy.array(values["per_step_ci95"]), colour, name)
+    if "pseudo_label_accuracy" in result:
+        labels = numpy.array(result["pseudo_label_accuracy"]), numpy.array(result["pseudo_label_ci95"])
+        _band(axes, *(100 * each for each in labels), style.OKABE_ITO[len(series)], "pseudo labels, of the step that follows")
     axes.axhline(100 / result["ways"], color=style.GREY, linewidth=0.9, linestyle=":", label="chance")
     axes.set_xlabel("adaptation steps", fontsize=9.5, color=style.INK)
     axes.set_ylabel("accuracy on the queries, %", fontsize=9.5, color=style.INK)

@@ -12,6 +12,10 @@ replaces the inner loop's step `step`.
 For the same reason dL/dgamma, and so the context's own gradient, is 0 but for the norms' eps: what the context carries, eps carries
 (`strategy.bn_eps`; `diagnostics` shows log gamma and |c| by task). We take the weights by the kind of layer, so convolutional biases are
 left alone, and serve fully connected networks with norms as well.
+
+The defaults are those of our MAML, for comparison's sake. The authors' protocol is reached by options: `--network conv4` with
+`network.filters=48 network.activation=leaky_relu network.bias=false network.initialisation=xavier`, and `evaluate.ensemble=5`; second order
+from the beginning, the mean over tasks and no clamp are the defaults.
 """
 
 from __future__ import annotations

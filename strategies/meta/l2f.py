@@ -9,6 +9,11 @@ differentiates through it: `detach_embedding=false`), and gamma begins near one 
 the gradients of cross-entropy sum to 0 over classes. A tensor that is normalised afterwards does not change the function when it is
 attenuated: its relative step grows by 1 / gamma^2 instead. Where CxGrad sets such tensors' lengths anew, L2F acts on the head
 alone.
+
+The defaults are those of our MAML, for comparison's sake. The authors' protocol differs from them and is reached by options:
+`--network conv4` with `network.filters=48 network.activation=leaky_relu network.bias=false network.initialisation=xavier`,
+`strategy.first_order_iterations=5500` (their first 11 epochs of 500; second order afterwards), `strategy.over_tasks=sum`, on sets cut from
+ImageNet `strategy.gradient_clamp=10`, and `evaluate.ensemble=3`.
 """
 
 from __future__ import annotations

@@ -243,7 +243,8 @@ class Maml(MetaStrategy):
             batch: the episodes.
 
         Returns:
-            Of L2F `attenuation` [E, L]; of CxGrad `log_gamma` [E, T, L] and `context_norm` [E, T]; of TAPL `pseudo_label_accuracy` [E, T].
+            Of L2F `attenuation` [E, L]; of CxGrad `log_gamma` [E, T, L] and `context_norm` [E, T]; of TAPL `pseudo_label_accuracy` [E, T],
+            whose column k is of the labels made after k steps.
         """
         found = self.evaluated(batch)
         kept: dict[str, Tensor] = {name: found[name] for name in DIAGNOSTICS if name in found}

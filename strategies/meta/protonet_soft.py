@@ -16,6 +16,7 @@ from torch import Tensor
 
 from strategies.meta.protonet import ProtoNet
 from strategies.meta.prototypes import EmbeddingConfig, class_means, squared_distances
+from strategies.networks.network import OUT_OF_PLAY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,8 @@ class ProtoNetSoft(ProtoNet):
         """
         if training and not self.config.refine_in_training:
             return prototypes
-        weights = self.assign(squared_distances(unlabelled, prototypes), unlabelled) * (labels.sum(1, keepdim=True) > 0)
+        absent = labels.sum(1, keepdim=True) == 0
+        weights = self.assign(squared_distances(unlabelled, prototypes).masked_fill(absent, -OUT_OF_PLAY), unlabelled)
         if self.config.detach_assignments:
             weights = weights.detach()
         return class_means(torch.cat([support, unlabelled], 1), torch.cat([labels, weights], 1))

@@ -62,19 +62,25 @@ class Conv(Network):
 
 @dataclass(frozen=True, kw_only=True)
 class Conv4Config:
-    """Options of `conv4`.
+    """Options of `conv4`. Codes of the MAML++ lineage (L2F, CxGrad) take leaky_relu, no bias and xavier.
 
     Attributes:
         filters: channels of each of the four convolutions.
         downsample: halve the image by 2x2 max pooling after each block, or by convolutions of stride 2.
+        activation: relu, or leaky_relu (slope 0.01 below 0).
+        bias: give convolutions a bias, although a norm with a shift of its own follows.
+        initialisation: PyTorch's default; or xavier, uniform (Glorot & Bengio 2010) for convolutions and head, with biases of 0.
     """
 
     filters: int = option(64, low=1)
     downsample: Literal["pool", "stride"] = "pool"
+    activation: Literal["relu", "leaky_relu"] = "relu"
+    bias: bool = True
+    initialisation: Literal["default", "xavier"] = "default"
 
 
 class Conv4(Network):
-    """Four blocks of 3x3 convolution with bias, batch norm and ReLU (Vinyals et al. 2016), flattened into the head."""
+    """Four blocks of 3x3 convolution, batch norm and ReLU (Vinyals et al. 2016), flattened into the head."""
 
     Config = Conv4Config
     channels_last = True
@@ -95,13 +101,23 @@ class Conv4(Network):
         channels, height, width = input_shape
         stride = 2 if config.downsample == "stride" else 1
         for _ in range(4):
-            convolution = nn.Conv2d(channels, config.filters, 3, stride=stride, padding=1)
+            convolution = nn.Conv2d(channels, config.filters, 3, stride=stride, padding=1, bias=config.bias)
             layers.append(Unit(convolution, nn.BatchNorm2d(config.filters)))
             if stride == 2:
                 height, width = (height + 1) // 2, (width + 1) // 2
             elif min(height, width) >= 2:
                 layers.append(nn.MaxPool2d(2))
                 height, width = height // 2, width // 2
-            layers.append(nn.ReLU(inplace=True))
+            layers.append(nn.ReLU(inplace=True) if config.activation == "relu" else nn.LeakyReLU(0.01, inplace=True))
             channels = config.filters
-        return cls(nn.Sequential(*layers, nn.Flatten()), channels * height * width, blocks)
+        network = cls(nn.Sequential(*layers, nn.Flatten()), channels * height * width, blocks)
+        if config.initialisation == "xavier":
+            network.apply(_xavier)
+        return network
+
+
+def _xavier(module: nn.Module) -> None:
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

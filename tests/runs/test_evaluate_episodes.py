@@ -82,3 +82,15 @@ def test_an_embedded_set_recommends_what_takes_minutes_and_nothing_to_another_ne
     assert (resolved["network"]["name"], resolved["network"]["filters"], resolved["train"]["iterations"]) == ("conv4", 16, 480)
     assert (resolved["train"]["optimizer"], resolved["train"]["learning_rate"]) == ("adam", 0.003)
     assert make_plan({**request, "network": {"name": "mlp"}}, Progress()).resolved["train"]["iterations"] == 480
+
+
+def test_accuracy_of_pseudo_labels_is_measured_after_every_number_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SHOWN", 4)
+    request = {"scenario": {"name": "digits", "queries": 3, "test_episodes": 7}, "network": {"name": "mlp", "hidden": "8"}}
+    one = make_plan({**request, "strategy": {"name": "tapl", "inner_steps": 2}}, Progress())
+    found = evaluate_episodes(one.strategy, one.scenario, batch_size=100)
+    batch = one.scenario.experiences[0].test.batch(0, 4)
+    right = (one.strategy.evaluated(batch)["pseudo_labels"] == batch.query_y[:, None]).double().mean((0, 2))
+    assert found.summary["few_shot_accuracy"]["pseudo_label_accuracy"] == pytest.approx(right.tolist())
+    rows = [row for row in found.rows if row["metric"] == "pseudo_label_accuracy"]
+    assert [(row["step"], row["value"]) for row in rows] == [(k, pytest.approx(value)) for k, value in enumerate(right.tolist())]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -112,6 +113,8 @@ class FunctionalNetwork:
                 self.norms.append(module)
             elif isinstance(module, nn.ReLU):
                 layers.append(functional.relu)
+            elif isinstance(module, nn.LeakyReLU):
+                layers.append(partial(functional.leaky_relu, negative_slope=module.negative_slope))
             elif next(module.parameters(), None) is None and not list(module.children()) and not getattr(module, "inplace", False):
                 layers.append(module)
             else:

@@ -56,3 +56,21 @@ def test_few_shot_runs_are_compared_by_accuracy_with_an_interval_and_the_table_n
     mean = directories.read(folder).summary["few_shot_accuracy"]["mean"]
     assert axes.containers[0].lines[0].get_xdata() == pytest.approx([100 * mean])
     assert "Batch norm: l2f: transductive." in compare.table(groups).notes
+
+
+def test_accuracy_of_pseudo_labels_stands_beside_that_of_the_answers(tmp_path: Path) -> None:
+    runs.simulate(
+        scenario={"name": "digits", "queries": 3, "test_episodes": 8},
+        strategy={"name": "tapl", "inner_steps": 2},
+        network={"name": "mlp", "hidden": "8"},
+        train={"iterations": 2},
+        out=tmp_path / "run",
+    )
+    run = directories.read(tmp_path / "run")
+    figure = plots.adaptation(run)
+    assert figure is not None
+    axes: Any = figure.subfigs[-1].axes[0] if figure.subfigs else figure.axes[0]
+    answers, labels, _ = axes.get_lines()
+    assert len(answers.get_ydata()) == 3 and list(labels.get_xdata()) == [0, 1]
+    expected = run.summary["few_shot_accuracy"]["pseudo_label_accuracy"]
+    assert list(labels.get_ydata()) == pytest.approx([100 * value for value in expected])

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from scenarios.errors import UserError
+from strategies.meta.episodic.normalise import ByBatch
 from tests.strategies.meta.episodes import difference, episodes, learner, meta_gradient
 
 TINY = 1e-18
@@ -124,3 +125,37 @@ def test_it_acts_and_its_generator_learns() -> None:
 def test_networks_without_norms_are_refused() -> None:
     with pytest.raises(UserError, match="network.norm=batch"):
         learner("cxgrad", "mlp", net={"hidden": (7,), "norm": "none"})
+
+
+def test_the_context_descends_from_zero_by_a_step_before_the_loop_and_one_in_each_of_its_steps() -> None:
+    """The loop written out, with an eps that gives the context something to carry."""
+    one, batch = _make(bn_eps=1e-2, inner_steps=2, context_rate=5.0), episodes(1)
+    generator, params = one.parts["step"].generator, dict(one.network.named_parameters())
+
+    def rescaled(at: Any, context: torch.Tensor) -> Any:
+        lengths = dict(zip(one.rescaled, generator(context)))
+        return {name: lengths[name] * value / value.norm() if name in lengths else value for name, value in at.items()}
+
+    def loss(at: Any, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        logits = one.net.head(at, one.net.features(at, x, ByBatch(1e-2)))
+        return torch.nn.functional.cross_entropy(logits, y)
+
+    def support(at: Any) -> torch.Tensor:
+        return loss(at, batch.support_x[0], batch.support_y[0])
+
+    context, norms = torch.zeros(100, dtype=torch.float64, requires_grad=True), []
+    context = (context - 5 * torch.autograd.grad(support(rescaled(params, context)), context)[0]).detach().requires_grad_()
+    first, at = context, params
+    for _ in range(2):
+        moved = rescaled(at, context)
+        grads = torch.autograd.grad(support(moved), [context, *(moved[name] for name in one.adapted)], create_graph=True)
+        context = context - 5 * grads[0]
+        at = {**moved, **{name: moved[name] - 0.05 * grad for name, grad in zip(one.adapted, grads[1:])}}
+        norms.append(float(context.norm().detach()))
+    assert one.diagnostics(batch)["context_norm"][0].tolist() == pytest.approx(norms, rel=1e-9)
+    names = [*dict(one.network.named_parameters())]
+    learned = [*one.network.parameters(), *one.parts.parameters()]
+    expected = torch.autograd.grad(loss(at, batch.query_x[0], batch.query_y[0]), learned)
+    names += [f"parts.{name}" for name, _ in one.parts.named_parameters()]
+    assert difference(meta_gradient(one, batch)[1], dict(zip(names, expected))) < 1e-9
+    assert first.norm() > 0 and norms[0] > 0

@@ -129,3 +129,22 @@ def test_training_improves_answers_and_acts_through_adaptation() -> None:
     batch = episodes(64, shots=1, seed=999, noise=0.3, dtype=torch.float32)
     before, after = ((step.argmax(-1) == batch.query_y).float().mean() for step in one.episode_logits(batch, steps=True))
     assert after > 0.6 and before < 0.5
+
+
+def test_a_clamp_bounds_the_networks_outer_gradient_and_leaves_the_methods_own_modules_alone() -> None:
+    free, bound = learner("l2f", "conv"), learner("l2f", "conv", gradient_clamp=1e-3)
+    for one in (free, bound):
+        one.episode_loss(episodes()).loss.backward()
+        one.after_backward()
+    for (name, first), second in zip(free.network.named_parameters(), bound.network.parameters()):
+        assert torch.equal(first.grad.clamp(-1e-3, 1e-3), second.grad), name
+    assert max(float(parameter.grad.abs().max()) for parameter in free.network.parameters()) > 1e-3
+    assert all(torch.equal(first.grad, second.grad) for first, second in zip(free.parts.parameters(), bound.parts.parameters()))
+    (phase,) = bound.phases(type("Experience", (), {"train": None})())
+    assert phase.updates[0].after_backward == bound.after_backward
+
+
+def test_the_sum_over_tasks_is_the_mean_times_their_number() -> None:
+    mean, total = meta_gradient(learner("maml"), episodes(3)), meta_gradient(learner("maml", over_tasks="sum"), episodes(3))
+    assert abs(3 * mean[0] - total[0]) < 1e-10
+    assert difference({name: 3 * value for name, value in mean[1].items()}, total[1]) < 1e-10

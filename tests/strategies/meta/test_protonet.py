@@ -181,3 +181,56 @@ def test_padded_episodes_with_unlabelled_images_are_served() -> None:
         assert torch.allclose(one.episode_logits(more)[:, :6], one.episode_logits(_mixed()), atol=1e-9)
         losses = [float(each.episode_loss(batch).loss.detach()) for each, batch in ((one, more), (other, _mixed()))]
         assert abs(losses[0] - losses[1]) < 1e-9
+
+
+@pytest.mark.parametrize("name", REFINED)
+def test_a_class_that_an_episode_lacks_takes_nothing(name: str) -> None:
+    one, batch = _trained(name), _mixed()
+    kept, asked = batch.support_y != 2, batch.query_y[0] != 2
+    fewer = batch._replace(support_mask=kept, support_y=batch.support_y.masked_fill(~kept, -100))
+    alone = batch._replace(support_x=batch.support_x[:, kept[0]], support_y=batch.support_y[:, kept[0]], ways=2)
+    assert torch.allclose(one.episode_logits(fewer)[:, asked, :2], one.episode_logits(alone)[:, asked], atol=1e-9)
+
+
+def test_the_masks_gradient_takes_the_statistics_as_constants() -> None:
+    one, batch = _trained("protonet-masked"), _mixed()
+    one.config.__dict__["bn_mode"] = "transductive"
+
+    def gradient(loss: Tensor) -> list[Tensor]:
+        found = torch.autograd.grad(loss, one.parameters(), allow_unused=True)
+        return [torch.zeros_like(p) if each is None else each for p, each in zip(one.parameters(), found)]
+
+    def expected(constant: bool) -> Tensor:
+        support, query, unlabelled = one.embed(batch, training=True)
+        losses = []
+        for e in range(3):
+            members = [support[e, batch.support_y[e] == c] for c in range(3)]
+            distances = torch.stack([(unlabelled[e] - each.mean(0)).square().sum(1) for each in members], 1)
+            relative = distances / distances.mean(0)
+            at = relative.detach() if constant else relative
+            centred = at - at.mean(0)
+            moment = [centred.pow(k).mean(0) for k in range(5)]
+            skewness, kurtosis = moment[3] / moment[2] ** 1.5, moment[4] / moment[2] ** 2 - 3
+            statistics = torch.stack([at.min(0).values, at.max(0).values, moment[2], skewness, kurtosis], 1)
+            beta, gamma = one.parts["mask"](statistics).exp().unbind(1)
+            weights = torch.softmax(-distances, 1) * torch.sigmoid(-gamma * (relative - beta))
+            refined = [(each.sum(0) + weights[:, c] @ unlabelled[e]) / (len(each) + weights[:, c].sum()) for c, each in enumerate(members)]
+            logits = torch.stack([-(query[e] - each).square().sum(1) for each in refined], 1)
+            losses.append(torch.nn.functional.cross_entropy(logits, batch.query_y[e]))
+        return torch.stack(losses).mean()
+
+    mine = gradient(one.episode_loss(batch).loss)
+    for constant in (True, False):
+        assert all(torch.allclose(a, b, atol=1e-9) for a, b in zip(mine, gradient(expected(constant)))) == constant
+
+
+def test_unlabelled_images_are_normalised_by_the_support_set_where_queries_are_taken_one_by_one() -> None:
+    for mode, other in (("per-example", "support"), ("support", "support")):
+        one, reference, batch = learner("protonet-soft", "conv", bn_mode=mode), learner("protonet-soft", "conv", bn_mode=other), _mixed()
+        assert batch.unlabelled_x is not None
+        found = one.embed(batch, training=False).unlabelled
+        assert found is not None and found.shape[:2] == (3, 20)
+        expected = reference.embed(batch._replace(query_x=batch.unlabelled_x, query_y=batch.query_y), training=False).query
+        assert torch.allclose(found, expected, atol=1e-10)
+        changed = batch._replace(unlabelled_x=torch.cat([batch.unlabelled_x[:, :1], batch.unlabelled_x[:, 1:] * 3], 1))
+        assert torch.allclose(one.embed(changed, training=False).unlabelled[:, 0], found[:, 0], atol=1e-12)

@@ -181,3 +181,20 @@ def test_a_mask_by_example_puts_outputs_out_of_play():
     mask = torch.tensor([[True, True, False, False], [False, False, True, True]])
     logits = head(features, mask)
     assert torch.equal(logits[mask], head(features)[mask]) and (logits[~mask] == OUT_OF_PLAY).all()
+
+
+@pytest.mark.parametrize("downsample", ["pool", "stride"])
+def test_conv4_as_the_lineage_of_maml_plus_plus_has_it(downsample):
+    network = make("conv4", filters=4, activation="leaky_relu", bias=False, initialisation="xavier", downsample=downsample)
+    layers = [unit.layer for unit in units(network).values()]
+    assert all(layer.bias is None for layer in layers) and len(layers) == 4
+    for weight, fans in zip([*(layer.weight for layer in layers), network.head.blocks[0].weight], ((27, 36), *[(36, 36)] * 3, (4, 2))):
+        bound = (6 / sum(fans)) ** 0.5
+        assert 0.5 * bound < weight.abs().max() <= bound
+    assert all((block.bias == 0).all() for block in network.head.blocks)
+    x = torch.randn(5, 3, 16, 16)
+    z = x
+    for unit in units(network).values():
+        z = nn.functional.leaky_relu(unit(z), 0.01)
+        z = nn.functional.max_pool2d(z, 2) if downsample == "pool" else z
+    assert torch.allclose(network.features(x), z.flatten(1), atol=1e-6)

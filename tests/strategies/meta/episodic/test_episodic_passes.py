@@ -48,11 +48,12 @@ def test_rows_of_weight_zero_do_not_count() -> None:
 
 
 def test_the_functional_network_is_the_network() -> None:
-    for network in ("mlp", "conv", "conv4"):
-        one = learner("maml", network)
+    leaky = {"filters": 4, "activation": "leaky_relu", "bias": False}
+    for network, net in (("mlp", None), ("conv", None), ("conv4", None), ("conv4", leaky)):
+        one = learner("maml", network, net=net)
         x = episodes().support_x[0]
         assert torch.allclose(one.logits(x), _native(one)(x), atol=1e-10)
-        one = learner("maml", network, bn_mode="running")
+        one = learner("maml", network, net=net, bn_mode="running")
         one.network.train()(x)
         assert torch.allclose(one.logits(x), one.network.eval()(x), atol=1e-10)
 
