@@ -74,8 +74,8 @@ def adaptation(run: Run) -> Figure | None:
     for (name, values), colour in zip(series, style.OKABE_ITO):
         _band(axes, 100 * numpy.array(values["per_step"]), 100 * numpy.array(values["per_step_ci95"]), colour, name)
     if "pseudo_label_accuracy" in result:
-        labels = numpy.array(result["pseudo_label_accuracy"]), numpy.array(result["pseudo_label_ci95"])
-        _band(axes, *(100 * each for each in labels), style.OKABE_ITO[len(series)], "pseudo labels, of the step that follows")
+        mean, half = 100 * numpy.array(result["pseudo_label_accuracy"]), 100 * numpy.array(result["pseudo_label_ci95"])
+        _band(axes, mean, half, style.OKABE_ITO[len(series)], "pseudo labels for the next step")
     axes.axhline(100 / result["ways"], color=style.GREY, linewidth=0.9, linestyle=":", label="chance")
     axes.set_xlabel("adaptation steps", fontsize=9.5, color=style.INK)
     axes.set_ylabel("accuracy on the queries, %", fontsize=9.5, color=style.INK)
