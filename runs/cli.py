@@ -39,6 +39,8 @@ def run(
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Any option, as in train.epochs=2.")] = None,
     import_: Annotated[list[Path] | None, typer.Option("--import", help="A file of your own that registers components.")] = None,
     test_scenario: Annotated[str | None, typer.Option(help="Test few-shot learning on another scenario's classes as well.")] = None,
+    attack: Annotated[str | None, typer.Option(help="Change training data as an adversary would; `simulate list attacks`.")] = None,
+    defence: Annotated[str | None, typer.Option(help="What stands against it; `simulate list defences`.")] = None,
     diagnose: Annotated[str | None, typer.Option(help="curvature: errors of Kronecker factors, by layer.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
@@ -60,6 +62,8 @@ def run(
         "scenario": {key: value for key, value in (("name", scenario), ("setting", setting)) if value},
         "strategy": {"name": strategy} if strategy else {},
         "network": {"name": network} if network else {},
+        "attack": {"name": attack} if attack else {},
+        "defence": {"name": defence} if defence else {},
         "seed": seed,
         "device": device,
         "data": data,
@@ -75,7 +79,7 @@ def run(
 
 @app.command("list")
 def list_(
-    kind: Annotated[str | None, typer.Argument(help="scenarios, strategies, networks, metrics or data.")] = None,
+    kind: Annotated[str | None, typer.Argument(help="scenarios, strategies, networks, attacks, defences, metrics or data.")] = None,
     name: Annotated[str | None, typer.Argument(help="One of them: what it is, its options, its paper.")] = None,
     import_: Annotated[list[Path] | None, typer.Option("--import", help="A file of your own that registers components.")] = None,
 ) -> None:

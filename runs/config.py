@@ -16,8 +16,10 @@ from typing import Any, Literal
 from scenarios.errors import UserError, nearest
 from scenarios.options import build, option
 
-SECTIONS = ("scenario", "strategy", "network", "train", "evaluate")
+SECTIONS = ("scenario", "strategy", "network", "train", "evaluate", "attack", "defence")
 """Parts of a request that hold options."""
+OPTIONAL = ("attack", "defence")
+"""Sections that name a component which a run may do without."""
 SCALARS = ("seed", "device", "data", "data_root", "imports", "test_scenario", "diagnose")
 """Parts of a request that are values."""
 

@@ -65,6 +65,46 @@ class Saver(Protocol):
         """
 
 
+class Hooks(Protocol):
+    """What stands between the stream and the learner, and between backward and step: adversaries and defences."""
+
+    def arrive(self, experience: Any, *, fresh: bool) -> Any:
+        """An experience is about to be learned, or to be gone on with.
+
+        Args:
+            experience: as the stream gives it.
+            fresh: whether nothing of it has been learned yet.
+
+        Returns:
+            What the learner gets.
+        """
+
+    def batch(self, batch: Batch) -> Batch:
+        """A batch is about to be learned from.
+
+        Args:
+            batch: as the phase gives it.
+
+        Returns:
+            What the updates get.
+        """
+
+    def gradient(self, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
+        """Gradients of an update's loss are there; penalties have not been added.
+
+        Args:
+            batch: what they are of.
+            optimizer: that moves the parameters.
+        """
+
+    def leave(self, experience: Any) -> None:
+        """An experience has been learned.
+
+        Args:
+            experience: what `arrive` gave.
+        """
+
+
 @dataclass
 class Engine:
     """Carries out the phases of a strategy.
@@ -81,6 +121,7 @@ class Engine:
         train_seconds: time spent in phases so far.
         phase_seconds: the same, by the phases' names.
         stopping: set from outside (by a signal) to stop after the step that is being made.
+        hooks: an adversary and a defence; None where there are none.
     """
 
     strategy: Strategy
@@ -94,6 +135,7 @@ class Engine:
     train_seconds: float = 0.0
     phase_seconds: dict[str, float] = field(default_factory=dict)
     stopping: bool = False
+    hooks: Hooks | None = None
     _waiting: dict[str, dict[str, Any]] = field(default_factory=lambda: {"kept": {}, "own": {}})
     _generator: Tensor | None = None
 
@@ -107,6 +149,8 @@ class Engine:
         if self.train.reset_optimizer and start.phase == 0 and start.fresh:
             self.optimizers.clear()
             self._waiting["kept"].clear()
+        if self.hooks:
+            experience = self.hooks.arrive(experience, fresh=start.phase == 0 and start.fresh)
         phases = self.strategy.phases(experience)
         for number, phase in enumerate(phases):
             if number < start.phase:
@@ -118,6 +162,8 @@ class Engine:
             self.phase_seconds[phase.name] = self.phase_seconds.get(phase.name, 0.0) + self.train_seconds - before
             if number + 1 < len(phases):
                 self.save(Position(experience.index, number + 1), boundary=True)
+        if self.hooks:
+            self.hooks.leave(experience)
 
     def _carry_out(self, phase: Phase, position: Position) -> None:
         if position.fresh and phase.begin:
@@ -163,6 +209,8 @@ class Engine:
                 continue
             if phase.observe:
                 phase.observe(batch)
+            if self.hooks and moving:
+                batch = self.hooks.batch(batch)
             for update, optimizer, spec in moving:
                 if spec.schedule != "constant":
                     optimizers.set_rate(optimizer, spec, step - 1, steps)
@@ -189,6 +237,8 @@ class Engine:
             result = update.loss(batch)
         optimizer.zero_grad(set_to_none=True)
         result.loss.backward()
+        if self.hooks:
+            self.hooks.gradient(batch, optimizer)
         if update.after_backward:
             update.after_backward()
         optimizer.step()

@@ -14,15 +14,21 @@ import torch
 
 from runs import config
 from runs.config import SCALARS, EvaluateConfig
+from runs.contest import outfit
 from runs.showing.progress import Progress
 from scenarios.episodes.episodic import EpisodicScenario, adapt_to
 from scenarios.errors import UserError
 from scenarios.experience import Scenario
 from scenarios.options import build
 from scenarios.random import Randomness
+from scenarios.registry import Registry
 from scenarios.scenario_registry import scenarios as scenario_registry
 from scenarios.streams.cutting import Request
+from strategies.attacks.adversary import Adversary
+from strategies.attacks.registry import attacks as attack_registry
 from strategies.base import Setup, Strategy
+from strategies.defences.defence import Defence
+from strategies.defences.registry import defences as defence_registry
 from strategies.networks import build as build_network
 from strategies.networks import networks as network_registry
 from strategies.phase import TrainConfig
@@ -42,6 +48,8 @@ class Plan:
         randomness: of the run.
         device: where it computes.
         test_scenario: another few-shot scenario to test on in the end, brought to the images of this one.
+        attack: the adversary, prepared; None where there is none.
+        defence: the defence, prepared; None where there is none.
     """
 
     resolved: dict[str, Any]
@@ -52,6 +60,12 @@ class Plan:
     randomness: Randomness
     device: torch.device
     test_scenario: EpisodicScenario | None = None
+    attack: Adversary | None = None
+    defence: Defence | None = None
+
+
+OPTIONAL: dict[str, Registry] = {"attack": attack_registry, "defence": defence_registry}
+"""Components that a run may do without, by section."""
 
 
 def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
@@ -80,15 +94,24 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
     if scenario.setting not in strategy_class.settings:
         possible = ", ".join(sorted(strategy_class.settings))
         raise UserError(f"strategy '{strategy_name}' does not work in setting '{scenario.setting}', only in {possible}; choose another")
+    for name, choice in chosen.optional.items():
+        if scenario.setting not in choice.component.settings:
+            possible = ", ".join(sorted(choice.component.settings))
+            raise UserError(f"{name} '{choice.name}' does not work in setting '{scenario.setting}', only in {possible}; choose another")
     randomness = Randomness(seed)
 
-    scenario = scenario.to(device, network.component.channels_last)
+    attack, defence = (chosen.component(name) for name in ("attack", "defence"))
+    scenario = outfit(scenario.to(device, network.component.channels_last), attack, defence)
     test_scenario = _test_scenario(request, scenario, progress)
     strategy = strategy_class(chosen.strategy.options)
     new_network = partial(_new_network, network.name, network.options, scenario, randomness, device)
     strategy.prepare(Setup(scenario, chosen.train, new_network, randomness, device))
+    if attack:
+        attack.prepare(scenario)
+    if defence:
+        defence.prepare(strategy)
     resolved = {**chosen.as_dict(), "seed": seed, "device": device.type, **_scalars(request)}
-    return Plan(resolved, scenario, strategy, chosen.train, chosen.evaluation, randomness, device, test_scenario)
+    return Plan(resolved, scenario, strategy, chosen.train, chosen.evaluation, randomness, device, test_scenario, attack, defence)
 
 
 @dataclass(frozen=True)
@@ -126,6 +149,7 @@ class Resolved:
         network: by what.
         train: how networks are trained.
         evaluation: how the learner is tested.
+        optional: components that a run may do without, by section, where they are named.
     """
 
     scenario: Choice
@@ -133,6 +157,19 @@ class Resolved:
     network: Choice
     train: TrainConfig
     evaluation: EvaluateConfig
+    optional: dict[str, Choice]
+
+    def component(self, section: str) -> Any:
+        """Make a component that a run may do without.
+
+        Args:
+            section: attack or defence.
+
+        Returns:
+            The component, or None where none is named.
+        """
+        choice = self.optional.get(section)
+        return choice.component(choice.options) if choice else None
 
     def as_dict(self) -> dict[str, Any]:
         """The sections of a configuration, as they are written down.
@@ -141,7 +178,8 @@ class Resolved:
             Plain values.
         """
         sections = {"scenario": self.scenario.as_dict(), "strategy": self.strategy.as_dict(), "network": self.network.as_dict()}
-        return {**sections, "train": config.as_dict(self.train), "evaluate": config.as_dict(self.evaluation)}
+        optional = {name: choice.as_dict() for name, choice in self.optional.items()}
+        return {**sections, "train": config.as_dict(self.train), "evaluate": config.as_dict(self.evaluation), **optional}
 
 
 def choose(request: Mapping[str, Any], section: str) -> Choice:
@@ -149,16 +187,16 @@ def choose(request: Mapping[str, Any], section: str) -> Choice:
 
     Args:
         request: the request.
-        section: scenario, strategy or network.
+        section: scenario, strategy, network, attack or defence.
 
     Returns:
         The component.
     """
-    registry = {"scenario": scenario_registry, "strategy": strategy_registry, "network": network_registry}[section]
+    registry = {"scenario": scenario_registry, "strategy": strategy_registry, "network": network_registry, **OPTIONAL}[section]
     name, options = config.named(request, section)
     name = registry.canonical(name)
     component, parts = registry.load(name)
-    known = parts if section == "strategy" else {}
+    known = parts if section not in ("scenario", "network") else {}
     return Choice(name, component, build(component.Config, {**known, **options}, section), parts)
 
 
@@ -175,7 +213,8 @@ def resolve(request: Mapping[str, Any], recommended: Mapping[str, Any]) -> Resol
     strategy = choose(request, "strategy")
     full = _with_recommended(request, strategy.component.recommended, recommended)
     train, evaluation = config.section(TrainConfig, full, "train"), config.section(EvaluateConfig, full, "evaluate")
-    return Resolved(choose(request, "scenario"), strategy, choose(full, "network"), train, evaluation)
+    optional = {name: choose(request, name) for name in OPTIONAL if request.get(name)}
+    return Resolved(choose(request, "scenario"), strategy, choose(full, "network"), train, evaluation, optional)
 
 
 def _scalars(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,6 +230,8 @@ def _check_the_rest(request: Mapping[str, Any]) -> None:
     # What neither scenario nor strategy has to say about: mistakes in it are told before data are loaded.
     for name, kind in (("train", TrainConfig), ("evaluate", EvaluateConfig)):
         config.section(kind, request, name)
+    for name in filter(request.get, OPTIONAL):
+        choose(request, name)
     if request.get("network", {}).get("name"):
         network_registry.find(request["network"]["name"])
     if request.get("diagnose", "curvature") != "curvature":

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 
 from metrics import continual, resources
+from runs.contest import Contest
+from runs.controls import Controls
 from runs.engine import Engine, Position
 from runs.evaluate import Evaluation, evaluate
 from runs.evaluate_episodes import diagnostics, evaluate_episodes
@@ -59,6 +61,7 @@ class Run:
         plan: what is done.
         store: the run's directory; None to write nothing.
         progress: is told what is going on.
+        controls: what an attacked run is held against.
         initial: the accuracy matrix's first row, once it is known.
         matrix: its other rows so far.
         extra: what belongs into the summary beside the common keys.
@@ -68,6 +71,7 @@ class Run:
     plan: Plan
     store: Store | None
     progress: Progress
+    controls: Controls = field(default_factory=dict)
     initial: list[float] = field(default_factory=list)
     matrix: list[list[float]] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
@@ -77,6 +81,10 @@ class Run:
         plan = self.plan
         self.position = Position()
         self.engine = Engine(plan.strategy, plan.train, plan.randomness, plan.device, self.progress, self.reached)
+        self.contest: Contest | None = None
+        if plan.attack or plan.defence:
+            self.contest = Contest(plan.strategy, plan.scenario, plan.randomness, plan.attack, plan.defence, self.store)
+            self.engine.hooks = self.contest
         options = plan.evaluation
         self.selection = Selection(plan.strategy, options.validate_every, options.ensemble, options.batch_size)
         self._started = time.perf_counter()
@@ -95,7 +103,7 @@ class Run:
         if self.store:
             if resume and (self.store.folder / "checkpoint.pt").exists():
                 state = load_checkpoint(self.store.folder / "checkpoint.pt")
-                self.restore(state)
+                self.restore(state, self.store.folder)
                 self.store.cut_metrics(state["metrics_length"])
             else:
                 self.store.cut_metrics(0)
@@ -206,6 +214,7 @@ class Run:
                 "matrix": self.matrix,
                 "extra": self.extra,
                 "selection": self.selection.state_dict(),
+                **({"contest": self.contest.state_dict()} if self.contest else {}),
                 "metrics_length": self.store.metrics_length,
                 "seconds": {**self.seconds, "wall": self.wall_seconds(), "train": self.engine.train_seconds},
                 "phase_seconds": self.engine.phase_seconds,
@@ -213,16 +222,19 @@ class Run:
         )
         self._saved = now
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any], folder: Path) -> None:
         """Take up a checkpoint.
 
         Args:
             state: what `save` wrote.
+            folder: where it was written.
 
         Raises:
             UserError: it is another configuration's.
         """
         try:
+            if self.contest:
+                self.contest.load_state_dict(state["contest"], folder)
             self.plan.strategy.load_state_dict(state["strategy"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             what = type(error).__name__
@@ -292,6 +304,7 @@ class Run:
             "experiences": [experience.name for experience in plan.scenario.experiences],
             **self.extra,
             **plan.strategy.report(),
+            **(self.contest.report(matrix, self.controls) if self.contest else {}),
             "wall_seconds": self.wall_seconds(),
             "train_seconds": self.engine.train_seconds,
             "phase_seconds": self.engine.phase_seconds,

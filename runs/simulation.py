@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from runs import config
+from runs import config, controls
+from runs.controls import Controls
 from runs.interrupts import Interrupts
 from runs.plan import Plan, make_plan
 from runs.recording.store import Store, load_checkpoint
@@ -30,6 +31,8 @@ def simulate(
     device: str | None = None,
     imports: Sequence[Path | str] = (),
     test_scenario: str | None = None,
+    attack: str | Mapping[str, Any] | None = None,
+    defence: str | Mapping[str, Any] | None = None,
     diagnose: str | None = None,
     out: Path | str | None = None,
     resume: bool = False,
@@ -50,6 +53,8 @@ def simulate(
         device: cpu or cuda; none for cuda where there is one.
         imports: files of your own that register strategies or scenarios.
         test_scenario: test few-shot learning on this scenario's classes as well.
+        attack: an adversary's name, or a mapping with `name` and options; its clean twin and its noise control are run too.
+        defence: a defence's name, or a mapping with `name` and options.
         diagnose: curvature, for the errors of Kronecker factors by layer.
         out: the run's directory; none to write nothing.
         resume: go on with a run that is in `out` already.
@@ -63,7 +68,7 @@ def simulate(
         >>> result.matrix.shape
         torch.Size([5, 5])
     """
-    components = {"scenario": scenario, "strategy": strategy, "network": network or {}}
+    components = {"scenario": scenario, "strategy": strategy, "network": network or {}, "attack": attack or {}, "defence": defence or {}}
     request = config.merge(
         {name: {"name": value} if isinstance(value, str) else value for name, value in components.items()},
         {"scenario": {"setting": setting} if setting else {}, "train": train or {}, "evaluate": evaluate or {}},
@@ -90,14 +95,39 @@ def carry_out(plan: Plan, out: Path | None, *, resume: bool, progress: Progress)
     if plan.device.type == "cuda":
         torch.backends.cudnn.deterministic = True
         torch.cuda.reset_peak_memory_stats(plan.device)
-    run = Run(plan, store, progress)
     try:
+        run = Run(plan, store, progress, controls_of(plan, out, progress) if plan.attack else {})
         with Interrupts(run.engine):
             return run.go(resume)
     finally:
         progress.close()
         if store:
             store.close()
+
+
+def controls_of(plan: Plan, out: Path | None, progress: Progress) -> Controls:
+    """Find or carry out what an attacked run is held against: the same run without the adversary, and with noise of the same size.
+
+    Args:
+        plan: of the attacked run.
+        out: its directory; none to write nothing.
+        progress: is told what is going on.
+
+    Returns:
+        What they gave.
+    """
+    found = {}
+    for kind, request in controls.requests(plan).items():
+        place = out / controls.FOLDER / kind if out else None
+        known = controls.finished(request, plan.scenario.data, out) if out else None
+        if known is None:
+            progress.say(f"control run: {kind}")
+            result = carry_out(make_plan(request, progress), place, resume=bool(place and place.exists()), progress=progress)
+            found[kind] = controls.Control(result.matrix, place)
+        else:
+            progress.say(f"control run: {kind}, found in {known.directory}")
+            found[kind] = known
+    return found
 
 
 def load(directory: Path | str) -> RunResult:
@@ -124,5 +154,5 @@ def take_up(directory: Path, test_scenario: str | None = None) -> Run:
     """
     request = config.merge(config.from_file(directory / "config.yaml"), {"test_scenario": test_scenario})
     run = Run(make_plan(request, Progress()), None, Progress())
-    run.restore(load_checkpoint(directory / "checkpoint.pt"))
+    run.restore(load_checkpoint(directory / "checkpoint.pt"), directory)
     return run

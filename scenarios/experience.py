@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from scenarios.images import ImageSet
+from scenarios.overlay import Overlay
 
 Setting = Literal["task", "domain", "class"]
 
@@ -76,6 +77,8 @@ class Storage:
         shift: float [C, 1, 1], which is then added.
         device: where batches are made.
         channels_last: whether batches are laid out channels last (for convolutions).
+        overlay: altered images, shared by all selections of the storage; None where there are none.
+        preprocess: what a defence does to all pixels, at training and at test: uint8 [B, C, H, W] to the same; None for nothing.
     """
 
     images: ImageSet
@@ -84,6 +87,8 @@ class Storage:
     shift: Tensor
     device: torch.device = torch.device("cpu")
     channels_last: bool = False
+    overlay: Overlay | None = None
+    preprocess: Callable[[Tensor], Tensor] | None = None
 
     def to(self, device: torch.device, channels_last: bool) -> Storage:
         """The same storage, making its batches elsewhere.
@@ -107,13 +112,33 @@ class Storage:
             rows: int64 [B], indices into the image set, on the device.
             tasks: int64 [B], the experience of each.
             task: the experience of all, or None.
-            augment: a function of raw pixels; it comes before the view, since a permuted image has neither neighbours nor sides.
+            augment: a function of raw pixels; it comes before the view, since a permuted image has neither neighbours nor sides. Once
+                there are altered images, which are altered as their experience sees them, it comes after both.
 
         Returns:
             uint8 [B, C, H, W].
         """
-        images = self.images.images_on(self.device).index_select(0, rows)
-        return self.view(augment(images) if augment else images, tasks, task)
+        if self.overlay and augment:
+            seen = augment(self.raw_pixels(rows, tasks, task))
+        else:
+            seen = self.raw_pixels(rows, tasks, task, augment)
+        return self.preprocess(seen) if self.preprocess else seen
+
+    def raw_pixels(self, rows: Tensor, tasks: Tensor, task: int | None, augment: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """The same before any defence has touched them.
+
+        Args:
+            rows: int64 [B], indices into the image set or its overlay, on the device.
+            tasks: int64 [B], the experience of each.
+            task: the experience of all, or None.
+            augment: a function of raw pixels; not for images that are altered, which it would not alter along.
+
+        Returns:
+            uint8 [B, C, H, W].
+        """
+        images = self.images.images_on(self.device).index_select(0, self.overlay.origin(rows) if self.overlay else rows)
+        seen = self.view(augment(images) if augment else images, tasks, task)
+        return self.overlay.apply(seen, rows) if self.overlay else seen
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Turn pixels into the network's input.
@@ -182,6 +207,33 @@ class Examples:
             tasks = self.tasks.index_select(0, positions) if self.task is None else self.tasks[: len(positions)]
         pixels = self.storage.pixels(rows, tasks, self.task, augment)
         return Batch(self.storage.normalise(pixels), targets, tasks, self.task, self.present)
+
+    def raw_pixels(self, positions: Tensor | slice = slice(None)) -> Tensor:
+        """Images as their experience sees them, before any defence has touched them.
+
+        Args:
+            positions: int64 [m] or a slice, positions in this selection.
+
+        Returns:
+            uint8 [m, C, H, W].
+        """
+        return self.storage.raw_pixels(self.rows[positions], self.tasks[positions], self.task)
+
+    def altered(self, positions: Tensor, pixels: Tensor) -> Examples:
+        """The same selection with other images in some places; the storage must have an overlay.
+
+        Args:
+            positions: int64 [m], which examples, each at most once.
+            pixels: uint8 [m, C, H, W], what they show instead.
+
+        Returns:
+            The selection; all other examples are the same rows as before.
+        """
+        overlay = self.storage.overlay
+        assert overlay is not None
+        base = overlay.origin(self.rows[positions])
+        origin = self.storage.raw_pixels(base, self.tasks[positions], self.task)
+        return replace(self, rows=self.rows.index_copy(0, positions, overlay.add(base, pixels - origin)))
 
     def to(self, device: torch.device, channels_last: bool = False) -> Examples:
         """The same selection, making its batches elsewhere.

@@ -123,6 +123,8 @@ def find(directories: Iterable[Path]) -> list[Run]:
         if not directory.is_dir():
             raise UserError(f"there is no directory {directory}; name a run's directory or a folder of runs")
         inside = sorted(path.parent for path in directory.glob("*/**/config.yaml"))
+        # A run inside a run's directory (an attacked run's controls) belongs to that run.
+        inside = [] if (directory / "config.yaml").is_file() else [path for path in inside if not _within_a_run(path, directory)]
         unfinished = [path for path in inside if not (path / "summary.json").is_file()]
         if inside and len(unfinished) == len(inside):
             raise UserError(f"no run in {directory} is finished; finish one with: simulate resume {unfinished[0]}")
@@ -145,6 +147,10 @@ def learned(names: Sequence[str], matrix: numpy.ndarray) -> tuple[list[str], num
     """
     size = min(matrix.shape)
     return list(names[:size]), matrix[:size, :size]
+
+
+def _within_a_run(path: Path, top: Path) -> bool:
+    return any((parent / "config.yaml").is_file() for parent in path.parents if parent.is_relative_to(top))
 
 
 def _flat(options: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:

@@ -149,5 +149,5 @@ def _check_same(request: Mapping[str, Any], place: Path) -> None:
 
 
 def _named(request: Mapping[str, Any]) -> dict[str, Any]:
-    sections = ("scenario", "strategy", "network")
+    sections = ("scenario", "strategy", "network", "attack", "defence")
     return {key: {"name": value} if key in sections and isinstance(value, str) else value for key, value in request.items()}

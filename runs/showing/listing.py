@@ -18,10 +18,13 @@ def registries() -> dict[str, Registry]:
     from metrics.registry import metrics
     from scenarios.scenario_registry import scenarios
     from scenarios.sources.registry import sources
+    from strategies.attacks.registry import attacks
+    from strategies.defences.registry import defences
     from strategies.networks.registry import networks
     from strategies.registry import strategies
 
-    return {"scenarios": scenarios, "strategies": strategies, "networks": networks, "metrics": metrics, "data": sources}
+    named = {"scenarios": scenarios, "strategies": strategies, "networks": networks, "attacks": attacks, "defences": defences}
+    return {**named, "metrics": metrics, "data": sources}
 
 
 def show(kind: str | None, name: str | None) -> None:
@@ -72,7 +75,7 @@ def _describe(registry: Registry, kind: str, name: str, console: object) -> None
     config = getattr(component, "Config", None)
     if config is None:
         return
-    section = {"scenarios": "scenario", "strategies": "strategy", "networks": "network"}.get(kind, kind)
+    section = {"strategies": "strategy", "data": "data"}.get(kind, kind.removesuffix("s"))
     table = Table(title="options (--set PATH=VALUE)", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for header in ("path", "type", "default", "meaning"):
         table.add_column(header)

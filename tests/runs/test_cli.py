@@ -17,8 +17,8 @@ from runs import cli
 QUICK = ["--scenario", "split-digits", "--strategy", "naive", "--set", "train.epochs=1", "--set", "network.hidden=16"]
 
 OPTIONS = {
-    "": "--config --data --data-root --device --diagnose --help --import --network --out --quiet --resume --scenario --seed --seeds --set "
-    "--setting --strategy --test-scenario -h",
+    "": "--attack --config --data --data-root --defence --device --diagnose --help --import --network --out --quiet --resume --scenario "
+    "--seed --seeds --set --setting --strategy --test-scenario -h",
     "list": "--help --import",
     "plot": "--help",
     "compare": "--help --mixed --out",

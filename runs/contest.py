@@ -1,0 +1,379 @@
+"""An adversary and a defence at one learner: the hooks of the engine that they act through.
+
+Every strategy can be the victim, and none knows of it: examples are exchanged before the strategy declares its phases, batches before an
+update's loss, gradients between backward and step. What the adversary writes lies in the run's directory under `poison`, one file an
+experience, beside a manifest; a resumed run reads it back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metrics import robustness
+from runs.controls import Controls, compared
+from runs.recording.store import Store, write_json
+from scenarios.episodes.episodic import EpisodicScenario
+from scenarios.experience import Batch, Examples, Experience, Scenario
+from scenarios.overlay import Overlay, fingerprint
+from scenarios.random import Randomness
+from strategies.answering import Answering, copy_of, fresh_one
+from strategies.attacks.adversary import Adversary
+from strategies.attacks.view import AdversaryView
+from strategies.base import Strategy
+from strategies.defences.defence import Defence
+
+FOLDER = "poison"
+
+
+def outfit(scenario: Scenario, attack: Adversary | None, defence: Defence | None) -> Scenario:
+    """Give the storages of a scenario what an adversary and a defence need.
+
+    Args:
+        scenario: the stream, its batches made on the device.
+        attack: needs an overlay on the training images.
+        defence: may change all pixels.
+
+    Returns:
+        The same scenario where neither is there.
+    """
+    if (attack is None and defence is None) or isinstance(scenario, EpisodicScenario):
+        return scenario
+    storage = scenario.experiences[0].train.storage
+    overlay = Overlay(len(storage.images), storage.images.shape, storage.device)
+    preprocess = defence.preprocess if defence and type(defence).preprocess is not Defence.preprocess else None
+
+    def fitted(examples: Examples, *, altered: bool) -> Examples:
+        return replace(examples, storage=replace(examples.storage, overlay=overlay if altered else None, preprocess=preprocess))
+
+    experiences = tuple(
+        replace(
+            each,
+            train=fitted(each.train, altered=True),
+            validation=fitted(each.validation, altered=True),
+            test=fitted(each.test, altered=False),
+        )
+        for each in scenario.experiences
+    )
+    return replace(scenario, experiences=experiences)
+
+
+class Contest:
+    """The engine's hooks.
+
+    Args:
+        strategy: the victim, prepared.
+        scenario: the stream, as it is without an adversary.
+        randomness: of the run.
+        attack: the adversary; None for a defence alone.
+        defence: None for an adversary alone.
+        store: the run's directory; None to write nothing.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        scenario: Scenario,
+        randomness: Randomness,
+        attack: Adversary | None,
+        defence: Defence | None,
+        store: Store | None,
+    ) -> None:
+        self.strategy = strategy
+        self.scenario = scenario
+        self.randomness = randomness
+        self.attack = attack
+        self.defence = defence
+        self.store = store
+        self.altered: dict[int, Examples] = {}
+        self.kept: dict[int, Tensor] = {}
+        self.manifest: list[dict[str, Any]] = []
+        self.detection: dict[str, Any] = {}
+        self.steps = 0
+        self.seconds = 0.0
+        self._learning: Experience | None = None
+        self._view: AdversaryView | None = None
+
+    def arrive(self, experience: Experience, *, fresh: bool) -> Experience:
+        """Let the adversary and then the defence look at an experience.
+
+        Args:
+            experience: as the stream gives it.
+            fresh: whether nothing of it has been learned yet.
+
+        Returns:
+            What the learner gets.
+        """
+        index = experience.index
+        self._learning, self._view = experience, None
+        if fresh:
+            self.steps = 0
+        if self._attacked(index) and self.attack and not self.attack.online and index not in self.altered:
+            self._poison(experience)
+        arrived = replace(experience, train=self.altered.get(index, experience.train))
+        if self.defence and index not in self.kept and fresh:
+            self._inspect(experience, arrived)
+        learned = self._remaining(arrived)
+        met = tuple(learned if each.index == index else self._known(each) for each in self.scenario.experiences)
+        self.strategy.setup = replace(self.strategy.setup, scenario=replace(self.scenario, experiences=met))
+        if self.defence and fresh:
+            self.defence.begin(learned)
+        return learned
+
+    def batch(self, batch: Batch) -> Batch:
+        """Let the adversary and then the defence change a batch.
+
+        Args:
+            batch: as the phase gives it.
+
+        Returns:
+            What the updates get.
+        """
+        assert self._learning is not None
+        if not isinstance(batch, Batch):
+            return batch
+        self.steps += 1
+        if self.attack and self.attack.online and self._attacked(self._learning.index):
+            clock = time.perf_counter()
+            batch = self.attack.perturb(batch, self._look(self._learning))
+            self.seconds += time.perf_counter() - clock
+        if self.defence:
+            batch = self.defence.transform(batch, self._generator("transform"))
+        return batch
+
+    def gradient(self, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
+        """Let the defence change the gradient of the victim's own network.
+
+        Args:
+            batch: what it is of.
+            optimizer: that moves the parameters.
+        """
+        if self.defence is None or not isinstance(batch, Batch):
+            return
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        own = {id(parameter) for parameter in self.strategy.network.parameters()}
+        if id(parameters[0]) in own:
+            self.defence.constrain(batch, parameters, self._generator("constrain"))
+
+    def leave(self, experience: Experience) -> None:
+        """An experience has been learned.
+
+        Args:
+            experience: what `arrive` gave.
+        """
+        if self.defence:
+            self.defence.end(experience)
+
+    def _attacked(self, index: int) -> bool:
+        return self.attack is not None and not self.attack.idle and index in self.attack.experiences
+
+    def _generator(self, purpose: str) -> torch.Generator:
+        assert self._learning is not None
+        return self.randomness.generator("defence", purpose, self._learning.index, self.steps)
+
+    def _look(self, experience: Experience) -> AdversaryView:
+        # Within an experience one view lives on; white-box access follows the victim's steps.
+        assert self.attack is not None
+        if self._view is None:
+            victim: Answering | None = copy_of(self.strategy) if self.attack.access == "white-box" else None
+            fresh = None
+            if self.attack.access == "surrogate":
+                fresh = fresh_one(self.strategy.setup.build_network, self.randomness.key("attack", "surrogate"))
+            self._view = AdversaryView(self.scenario, experience, experience.train, self.randomness, victim, fresh)
+        elif self._view.victim is not None:
+            self._view.victim.follow(self.strategy.network)
+        self._view.step = self.steps
+        return self._view
+
+    def _poison(self, experience: Experience) -> None:
+        assert self.attack is not None
+        clock = time.perf_counter()
+        before = len(experience.train.storage.overlay)  # type: ignore[arg-type]
+        examples = self.attack.poison(self._look(experience))
+        self.seconds += time.perf_counter() - clock
+        self._view = None
+        self.altered[experience.index] = examples
+        self._write_down(experience, examples, before)
+
+    def _write_down(self, experience: Experience, examples: Examples, before: int) -> None:
+        overlay = examples.storage.overlay
+        assert overlay is not None
+        clean = experience.train
+        changed = altered_positions(clean, examples)
+        entry = {
+            "experience": experience.index,
+            "altered": len(changed),
+            "of": len(examples),
+            **sizes(clean, examples, changed),
+            "clean_sha256": fingerprint(clean.raw_pixels(), clean.targets),
+            "poisoned_sha256": fingerprint(examples.raw_pixels(), examples.targets),
+        }
+        self.manifest.append(entry)
+        if self.store is None:
+            return
+        folder = self.store.folder / FOLDER
+        folder.mkdir(exist_ok=True)
+        state = {"rows": examples.rows, "targets": examples.targets, "tasks": examples.tasks, "entry": entry}
+        state |= {"base": overlay.base[before:], "deltas": overlay.deltas[before:]}
+        part = folder / f"experience-{experience.index}.pt.part"
+        torch.save(state, part)
+        part.rename(part.with_suffix(""))
+        write_json(folder / "manifest.json", self._manifest())
+
+    def _manifest(self) -> dict[str, Any]:
+        from runs import config
+
+        assert self.attack is not None
+        return {
+            "warning": "these images were altered by an adversary; they are not clean data",
+            "adversary": type(self.attack).__name__,
+            "options": config.as_dict(self.attack.config),
+            "seed": self.randomness.seed,
+            "experiences": self.manifest,
+        }
+
+    def _inspect(self, experience: Experience, arrived: Experience) -> None:
+        assert self.defence is not None
+        scores = self.defence.detect(arrived)
+        if scores is not None and self._attacked(experience.index) and self.attack and not self.attack.online:
+            changed = altered_positions(experience.train, arrived.train)
+            self.detection[str(experience.index)] = self._judge(scores, changed, experience)
+        kept = self.defence.filter(arrived, scores)
+        if kept is not None:
+            self.kept[experience.index] = kept
+
+    def _judge(self, scores: Tensor, changed: Tensor, experience: Experience) -> dict[str, Any]:
+        # Where everything is altered there is nothing clean to tell apart from: the same images without the adversary stand in.
+        assert self.defence is not None
+        guilty = torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
+        guilty[changed] = True
+        against = "the experience's unaltered examples"
+        if bool(guilty.all()):
+            clean = self.defence.detect(experience)
+            assert clean is not None
+            scores, guilty = torch.cat([scores, clean]), torch.cat([guilty, torch.zeros_like(clean, dtype=torch.bool)])
+            against = "the same examples unaltered"
+        false, true = robustness.roc(scores, guilty)
+        picked = torch.linspace(0, len(false) - 1, min(len(false), 101)).long()
+        curve = {"false_positive_rate": false[picked].tolist(), "true_positive_rate": true[picked].tolist()}
+        return {"auc": robustness.auc(scores, guilty), "against": against, "roc": curve}
+
+    def _remaining(self, arrived: Experience) -> Experience:
+        kept = self.kept.get(arrived.index)
+        return arrived if kept is None else replace(arrived, train=arrived.train.select(kept.to(arrived.train.rows.device)))
+
+    def _known(self, experience: Experience) -> Experience:
+        return self._remaining(replace(experience, train=self.altered.get(experience.index, experience.train)))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is needed to go on, beside the files of altered images.
+
+        Returns:
+            Nested dictionaries, lists and tuples of tensors and plain values.
+        """
+        return {
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "kept": self.kept,
+            "detection": self.detection,
+            "defence": self.defence.state_dict() if self.defence else {},
+        }
+
+    def load_state_dict(self, state: dict[str, Any], folder: Path) -> None:
+        """Take up a saved state, and the altered images of the run's directory.
+
+        Args:
+            state: what `state_dict` gave.
+            folder: the run's directory.
+        """
+        self.steps, self.seconds = state["steps"], state["seconds"]
+        self.kept, self.detection = state["kept"], state["detection"]
+        if self.defence:
+            self.defence.load_state_dict(state["defence"])
+        for index in range(len(self.scenario)):
+            path = folder / FOLDER / f"experience-{index}.pt"
+            if path.exists():
+                saved = torch.load(path, map_location=self.strategy.setup.device, weights_only=True)
+                clean = self.scenario.experiences[index].train
+                assert clean.storage.overlay is not None
+                clean.storage.overlay.add(saved["base"], saved["deltas"])
+                rows = {name: saved[name] for name in ("rows", "targets", "tasks")}
+                self.altered[index] = replace(clean, **rows)
+                self.manifest.append(saved["entry"])
+
+    def report(self, matrix: Tensor, controls: Controls) -> dict[str, Any]:
+        """What belongs into the run's summary.
+
+        Args:
+            matrix: the accuracy matrix so far.
+            controls: what the run is held against.
+
+        Returns:
+            `attack`, `defence`, and the data's entry where they were altered.
+        """
+        found: dict[str, Any] = {}
+        attack = self.attack
+        if attack:
+            online = attack.online
+            done = compared(attack.config.target, attack.experiences, matrix, controls) if len(matrix) == len(self.scenario) else {}
+            found["attack"] = {
+                "access": attack.access,
+                "experiences": list(attack.experiences),
+                "schedule": "online" if online else "offline",
+                "adaptive": bool(getattr(attack.config, "adaptive", False)),
+                **done,
+                "crafting_seconds": self.seconds,
+                "altered": self.manifest,
+            }
+            if not attack.idle:
+                found["data"] = {**self.scenario.data, "poisoned": True}
+        if self.defence:
+            found["defence"] = {**self.defence.report(), **({"detection": self.detection} if self.detection else {})}
+        return found
+
+
+def altered_positions(clean: Examples, examples: Examples) -> Tensor:
+    """Which examples an adversary has changed or added.
+
+    Args:
+        clean: what the stream gave.
+        examples: what the adversary made of them: the same order, added ones last.
+
+    Returns:
+        int64, positions.
+    """
+    same = len(clean)
+    differ = (clean.rows != examples.rows[:same]) | (clean.targets != examples.targets[:same])
+    added = torch.arange(same, len(examples), device=differ.device)
+    return torch.cat([torch.nonzero(differ).flatten(), added])
+
+
+def sizes(clean: Examples, examples: Examples, changed: Tensor) -> dict[str, float]:
+    """How large the changes of images are.
+
+    Args:
+        clean: what the stream gave.
+        examples: what the adversary made of them.
+        changed: int64, positions of examples that are altered and not added.
+
+    Returns:
+        The largest change of a pixel, the mean Euclidean length, and the mean peak signal-to-noise ratio; empty where nothing was altered.
+    """
+    changed = changed[changed < len(clean)]
+    if not len(changed):
+        return {}
+    found = [robustness.perturbation(clean.raw_pixels(part), examples.raw_pixels(part)) for part in _chunks(changed)]
+    weights = torch.tensor([len(part) for part in _chunks(changed)], dtype=torch.float64)
+    weights /= weights.sum()
+    means = {name: float(sum(w * each[name] for w, each in zip(weights.tolist(), found))) for name in ("l2", "psnr")}
+    return {"linf": max(each["linf"] for each in found), **means}
+
+
+def _chunks(positions: Tensor) -> Sequence[Tensor]:
+    return positions.split(4096)
