@@ -1,7 +1,8 @@
 """Options of components: keyword-only frozen dataclasses, filled from text or values, checked, and described.
 
 A component's class has an attribute `Config`: the dataclass whose fields are its options, whose defaults are their defaults, and whose
-docstring (Google style, section `Attributes`) documents them. A field's metadata may bound it: `field(default=1.0, metadata={"low": 0})`.
+docstring (Google style, section `Attributes`) documents them. `option(1.0, low=0)` bounds a field. Numbers are finite, and lists have
+something in them, always.
 """
 
 from __future__ import annotations
@@ -14,23 +15,24 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-from scenarios.errors import UserError, nearest
+from scenarios.errors import UserError, nearest, shortened, shown
 
 C = TypeVar("C")
 
 
-def option(default: Any, *, low: float | None = None, high: float | None = None) -> Any:
+def option(default: Any, *, low: float | None = None, high: float | None = None, above: float | None = None) -> Any:
     """A dataclass field with bounds.
 
     Args:
         default: its default value.
         low: the least value allowed.
         high: the greatest value allowed.
+        above: a value that must be exceeded.
 
     Returns:
         The field.
     """
-    return dataclasses.field(default=default, metadata={"low": low, "high": high})
+    return dataclasses.field(default=default, metadata={"low": low, "high": high, "above": above})
 
 
 def build(config: type[C], values: Mapping[str, Any], path: str) -> C:
@@ -52,7 +54,7 @@ def build(config: type[C], values: Mapping[str, Any], path: str) -> C:
     checked = {}
     for name, value in values.items():
         if name not in fields:
-            raise UserError(f"unknown option {path}.{name}{nearest(name, fields)}")
+            raise UserError(f"unknown option {path}.{shortened(str(name))}{nearest(str(name), fields)}")
         checked[name] = _convert(value, hints[name], f"{path}.{name}")
         _bound(checked[name], fields[name].metadata, f"{path}.{name}")
     return config(**checked)
@@ -121,25 +123,32 @@ def _convert(value: Any, kind: Any, path: str) -> Any:
                     return _convert(value, argument, path)
                 except UserError as error:
                     failures.append(error)
-        raise failures[0]
+        raise failures[-1 if isinstance(value, (list, tuple)) else 0]
     if origin is Literal:
+        if isinstance(value, (list, tuple, dict)):
+            raise UserError(f"{path} must be one of {', '.join(map(str, arguments))}, not {shown(value)}")
         if value in arguments:
             return value
         for argument in arguments:
             if str(value).lower() == str(argument).lower():
                 return argument
-        raise UserError(f"{path} must be one of {', '.join(map(str, arguments))}, not '{value}'")
+        raise UserError(f"{path} must be one of {', '.join(map(str, arguments))}, not {shown(value)}")
     if origin is tuple:
         parts = value.replace(" ", "").strip("[]()").split(",") if isinstance(value, str) else value
         if not isinstance(parts, (list, tuple)):
             parts = [parts]
-        return tuple(_convert(part, arguments[0], path) for part in parts if part != "")
+        converted = tuple(_convert(part, arguments[0], path) for part in parts if part != "")
+        if not converted:
+            raise UserError(f"{path} is empty; give it at least one value")
+        return converted
     return _convert_scalar(value, kind, path)
 
 
 def _convert_scalar(value: Any, kind: type, path: str) -> Any:
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    if kind is bool:
+    words = {int: "a whole number", float: "a finite number", bool: "true or false", str: "text"}
+    if isinstance(value, (dict, list, tuple)):
+        pass
+    elif kind is bool:
         named = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
         if isinstance(value, bool):
             return value
@@ -155,19 +164,21 @@ def _convert_scalar(value: Any, kind: type, path: str) -> Any:
     elif kind is float and not isinstance(value, bool):
         try:
             number = float(value)
-            if not math.isnan(number):
+            if math.isfinite(number):
                 return number
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             pass
-    elif kind is str and not isinstance(value, (dict, list, tuple)):
+    elif kind is str:
         return str(value)
-    raise UserError(f"{path} must be {words.get(kind, kind)}, not '{value}'")
+    raise UserError(f"{path} must be {words.get(kind, kind)}, not {shown(value)}")
 
 
 def _bound(value: Any, metadata: Mapping[str, Any], path: str) -> None:
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, (int, float)):
             if metadata.get("low") is not None and number < metadata["low"]:
-                raise UserError(f"{path} must be at least {metadata['low']}, not {number}")
+                raise UserError(f"{path} must be at least {metadata['low']}, not {shortened(str(number))}")
+            if metadata.get("above") is not None and number <= metadata["above"]:
+                raise UserError(f"{path} must be above {metadata['above']}, not {shortened(str(number))}")
             if metadata.get("high") is not None and number > metadata["high"]:
-                raise UserError(f"{path} must be at most {metadata['high']}, not {number}")
+                raise UserError(f"{path} must be at most {metadata['high']}, not {shortened(str(number))}")

@@ -21,6 +21,7 @@ def load(
     download: bool = True,
     report: Callable[[str], None] | None = None,
     path: str | None = None,
+    size: tuple[int, int] | None = None,
 ) -> tuple[ImageSet, ImageSet]:
     """Load a data set: found or downloaded, decoded once, then mapped into memory from the cache.
 
@@ -28,8 +29,9 @@ def load(
         name: the set's name, as in `scenarios.sources.registry`.
         root: the folder of all data sets; by default what PALIMPSEST_DATA names, else `./data`.
         download: whether absent files may be fetched.
-        report: is told, in lines of text, what takes time.
+        report: is told, in lines of text, what takes time and what was done to the files; by default the log `scenarios`.
         path: the user's own file or folder, for `folder` and `npz`.
+        size: width and height that a folder's images are brought to; none for the commonest.
 
     Returns:
         The training and the test part.
@@ -41,4 +43,4 @@ def load(
     """
     from scenarios.sources.loader import load_set
 
-    return load_set(name, root, download, report, path)
+    return load_set(name, root, download, report, path, size)

@@ -28,12 +28,14 @@ class Place:
         path: the file or folder that the user named, for sources that have no place of their own.
         download: whether absent files may be fetched.
         report: is told, in lines of text, what takes time.
+        size: width and height that the user wants; none for the set's own. Only a source that `resizes` looks at it.
     """
 
     root: Path
     path: Path | None
     download: bool
     report: Callable[[str], None]
+    size: tuple[int, int] | None = None
 
 
 class Source(ABC):
@@ -41,10 +43,12 @@ class Source(ABC):
 
     Attributes:
         origin: `real`, `embedded` or `generated`.
+        resizes: whether its images have sizes of their own, so that it brings them to `Place.size` when it decodes them.
         version: what the decoded arrays depend on besides the files; a new one makes the cached copy stale.
     """
 
     origin: ClassVar[str] = "real"
+    resizes: ClassVar[bool] = False
     version: str = "1"
 
     @abstractmethod
@@ -55,7 +59,8 @@ class Source(ABC):
             place: where to look.
 
         Returns:
-            The files (or folders) that the set is decoded from; empty for a set that needs none.
+            All files that the set is decoded from (their names, sizes and times decide whether a cached copy is good), after the folder
+            where there is one; empty for a set that needs none.
         """
 
     @abstractmethod
@@ -119,8 +124,11 @@ def checked_labels(labels: Sequence[int] | np.ndarray, classes: int, images: int
     Returns:
         int64 [images].
     """
+    # Lists are looked at before numpy is: one that holds itself many times would fill the memory.
+    check(not isinstance(labels, list) or all(isinstance(label, int) for label in labels), "its labels are not a list of whole numbers")
     numbers = np.asarray(labels)
-    check(numbers.ndim == 1 and np.issubdtype(numbers.dtype, np.integer), "its labels are not a list of whole numbers")
+    check(numbers.ndim == 1 and numbers.dtype.kind in "iuf", "its labels are not a list of whole numbers")
+    check(bool((numbers == np.rint(numbers)).all()), "its labels are not whole numbers")
     check(len(numbers) == images, f"it has {images} images but {len(numbers)} labels")
     check(images > 0, "it is empty")
     check(numbers.min() >= 0 and numbers.max() < classes, f"its labels go from {numbers.min()} to {numbers.max()}, not 0 to {classes - 1}")

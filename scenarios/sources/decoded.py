@@ -59,6 +59,7 @@ class Decoded:
         class_names: the classes, in the order of the labels.
         groups: a coarse group of each class, where the set has them.
         verified: whether all files had the published checksums.
+        notes: what was done to the files or left out of them that the user should know, in lines of text.
     """
 
     train: Part
@@ -66,3 +67,4 @@ class Decoded:
     class_names: tuple[str, ...]
     groups: tuple[str, ...] | None = None
     verified: bool = True
+    notes: tuple[str, ...] = ()

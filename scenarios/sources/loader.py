@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import logging
 import os
+import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
 
 from scenarios.cache import Cache, cache_folder
+from scenarios.errors import UserError
 from scenarios.images import ImageSet
 from scenarios.sources.base import Place, Source
 from scenarios.sources.decoded import Decoded, Part
@@ -19,7 +23,12 @@ OWN = ("npz", "folder")
 
 
 def load_set(
-    name: str, root: Path | None, download: bool, report: Callable[[str], None] | None, path: str | None
+    name: str,
+    root: Path | None,
+    download: bool,
+    report: Callable[[str], None] | None,
+    path: str | None,
+    size: tuple[int, int] | None = None,
 ) -> tuple[ImageSet, ImageSet]:
     """Load a data set; see `scenarios.sources.load`.
 
@@ -29,35 +38,91 @@ def load_set(
         download: whether absent files may be fetched.
         report: is told, in lines of text, what takes time.
         path: the user's own file or folder, for `folder` and `npz`.
+        size: width and height that a folder's images are brought to; none for the commonest.
 
     Returns:
         The training and the test part.
+
+    Raises:
+        UserError: a file cannot be read, or is not what the set needs.
+        OSError: the disk is full.
     """
     if path is None and name.partition(":")[0] in OWN:
         name, _, path = name.partition(":")
     kind, options = sources.load(name)
     source: Source = kind(**options)
-    place = Place(
-        root=Path(root if root is not None else os.environ.get("PALIMPSEST_DATA", "data")).expanduser(),
-        path=Path(path).expanduser() if path else None,
-        download=download,
-        report=report or (lambda line: None),
-    )
-    files = source.locate(place)
-    stamp = _stamp(source.version, files)
-    key = hashlib.sha256("".join(str(file.resolve()) for file in files[:1]).encode()).hexdigest()[:12]
-    cache = Cache(cache_folder())
-    decoded = cache.read(f"{name}-{key}", stamp)
-    if decoded is None:
-        place.report(f"decoding {name}")
-        decoded = cache.write(f"{name}-{key}", stamp, source.decode(files, place))
+    say = report or _log
+    try:
+        place = Place(
+            root=Path(root if root is not None else os.environ.get("PALIMPSEST_DATA") or "data").expanduser(),
+            path=Path(path).expanduser() if path else None,
+            download=download,
+            report=say,
+            size=size,
+        )
+        if root is not None and not place.root.is_dir() and place.path is None:
+            say(f"the data root {place.root} is no folder" + ("" if source.origin == "real" else f"; nothing is read from it for {name}"))
+        decoded = _decoded(name, source, place)
+    except RuntimeError as error:
+        raise UserError(f"'~' stands for no folder here ({error}); give the whole path") from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(f"{name} cannot be read: {error.filename or place.path or place.root}: {error.strerror or error}") from error
+    for note in decoded.notes:
+        say(note)
     shown = place.path.resolve().stem if place.path is not None and name in OWN else name
     return _image_set(shown, source.origin, decoded, decoded.train), _image_set(shown, source.origin, decoded, decoded.test)
 
 
-def _stamp(version: str, files: Iterable[Path]) -> str:
-    facts = [(str(file), status.st_size, status.st_mtime_ns) for file in files for status in [file.stat()]]
+def absolute(name: str) -> str:
+    """Write the name of a set down so that it means the same from any folder.
+
+    Args:
+        name: of a set, for instance `npz:letters.npz`.
+
+    Returns:
+        The name, the path in it absolute.
+
+    Example:
+        >>> absolute("mnist"), absolute("npz:/tmp/letters.npz")
+        ('mnist', 'npz:/tmp/letters.npz')
+    """
+    kind, colon, path = name.partition(":")
+    return f"{kind}:{Path(path).expanduser().absolute()}" if colon and kind in OWN else name
+
+
+def _decoded(name: str, source: Source, place: Place) -> Decoded:
+    files = source.locate(place)
+    stamp = _stamp((source.version, place.size if source.resizes else None), files)
+    key = hashlib.sha256("".join(str(file.resolve()) for file in files[:1]).encode()).hexdigest()[:12]
+    cache, kept = Cache(cache_folder(), place.report), f"{name}-{key}"
+    decoded = cache.read(kept, stamp)
+    if decoded is None:
+        with cache.locked(kept):
+            decoded = cache.read(kept, stamp)  # another process may have been quicker
+            if decoded is None:
+                place.report(f"decoding {name}")
+                decoded = cache.write(kept, stamp, source.decode(files, place))
+    return decoded
+
+
+def _stamp(version: object, files: Iterable[Path]) -> str:
+    facts = []
+    for file in files:
+        try:
+            status = file.stat()
+        except OSError as error:
+            raise UserError(f"{file} cannot be read ({error.strerror}); put an intact file in its place, or take it away") from error
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            raise UserError(f"{file} is neither a file nor a folder; put an intact file in its place, or take it away")
+        # A file that is written over keeps no ctime, whatever its mtime is set to.
+        facts.append((str(file), status.st_size, status.st_mtime_ns, status.st_ctime_ns))
     return hashlib.sha256(repr((version, facts)).encode()).hexdigest()
+
+
+def _log(line: str) -> None:
+    logging.getLogger("scenarios").warning(line)
 
 
 def _image_set(name: str, origin: str, decoded: Decoded, part: Part) -> ImageSet:

@@ -46,6 +46,6 @@ def _part(path: Path) -> Part:
         arrays = loadmat(path, variable_names=["X", "y"])
         images, labels = arrays["X"], arrays["y"]
         check(images.dtype == np.uint8 and images.shape[:3] == (32, 32, 3) and images.ndim == 4, "its X is not uint8 [32, 32, 3, N]")
-        digits = labels.reshape(-1).astype(np.int64)
+        digits = labels.reshape(-1)
         check(bool(((digits >= 1) & (digits <= 10)).all()), "its y has other numbers than 1 to 10")
         return Part.of(images.transpose(3, 2, 0, 1), checked_labels(digits % 10, 10, images.shape[3]))

@@ -54,7 +54,7 @@ def _from_text(path: Path) -> Part:
         values = rows[:, 2::2]
         check((rows[:, 1::2] == np.arange(1, 257)).all() and np.abs(values).max() <= 1, "its pixels are not 1 to 256, from -1 to 1")
         images = np.round((values + 1) * 127.5).astype(np.uint8).reshape(-1, 1, 16, 16)
-        return Part.of(images, checked_labels(rows[:, 0].astype(np.int64) - 1, 10, len(rows)))
+        return Part.of(images, checked_labels(rows[:, 0] - 1, 10, len(rows)))
 
 
 def _from_archive(path: Path) -> list[Part]:

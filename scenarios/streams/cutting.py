@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -118,7 +119,7 @@ def class_order(asked: str | tuple[int, ...], num_classes: int, randomness: Rand
     if asked == "seeded":
         return torch.randperm(num_classes, generator=randomness.generator("class order")).tolist()
     assert isinstance(asked, tuple)
-    repeated = sorted({c for c in asked if asked.count(c) > 1})
+    repeated = sorted(c for c, times in Counter(asked).items() if times > 1)
     missing = sorted(set(range(num_classes)) - set(asked))
     unknown = sorted(set(asked) - set(range(num_classes)))
     for words, wrong in (("repeats", repeated), ("names unknown", unknown), ("lacks", missing)):

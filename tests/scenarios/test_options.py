@@ -24,6 +24,7 @@ class Example:
         order: natural, or a list.
         flag: a switch.
         cap: a limit, or none.
+        step: a size.
     """
 
     count: int = option(3, low=1)
@@ -33,6 +34,7 @@ class Example:
     order: Literal["natural"] | tuple[int, ...] = "natural"
     flag: bool = False
     cap: int | None = None
+    step: float = option(0.1, above=0)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +70,14 @@ def test_text_becomes_a_value_of_the_fields_type(name: str, text: object, value:
         ({"count": 2.5}, "strategy.count must be a whole number"),
         ({"count": 0}, "strategy.count must be at least 1, not 0"),
         ({"count": True}, "strategy.count must be a whole number"),
-        ({"rate": "nan"}, "strategy.rate must be a number"),
+        ({"rate": "nan"}, "strategy.rate must be a finite number"),
+        ({"rate": "inf"}, "strategy.rate must be a finite number"),
+        ({"rate": 10**400}, "strategy.rate must be a finite number, not '10+\\.\\.\\.0+'"),
+        ({"step": 0}, "strategy.step must be above 0, not 0.0"),
+        ({"widths": ""}, "strategy.widths is empty"),
+        ({"order": []}, "strategy.order is empty"),
+        ({"mode": ["fast"]}, "strategy.mode must be one of fast, slow, not a list"),
+        ({"flag": {"a": 1}}, "strategy.flag must be true or false, not a mapping"),
         ({"rate": 2}, "strategy.rate must be at most 1, not 2"),
         ({"rate": "-1"}, "strategy.rate must be at least 0"),
         ({"mode": "slwo"}, "strategy.mode must be one of fast, slow, not 'slwo'"),
@@ -87,3 +96,19 @@ def test_options_are_described_by_their_docstring() -> None:
     assert rows["order"][0] == "natural or whole number,..."
     assert rows["cap"][0] == "whole number or none"
     assert rows["widths"][1:] == ((4, 4), "of layers.")
+
+
+@pytest.mark.parametrize("name", ["count", "rate", "mode", "flag", "order", "widths", "cap"])
+def test_a_value_of_any_size_is_refused_at_once_in_a_line_that_can_be_read(name: str) -> None:
+    bomb: list = ["x"]
+    for _ in range(60):
+        bomb = [bomb, bomb]
+    for value in (bomb, "a\nb" * 20_000, "\x1b[31m" * 9):
+        with pytest.raises(UserError, match=f"strategy.{name} ") as caught:
+            build(Example, {name: value}, "strategy")
+        assert str(caught.value).isprintable() and len(str(caught.value)) < 200
+
+
+def test_whatever_a_message_quotes_it_is_one_line() -> None:
+    line = str(UserError("cannot read 'a\nb\tc' " + "d" * 50_000 + " the end"))
+    assert line.startswith("cannot read 'a b c' d") and line.endswith("d the end") and len(line) == 1000
