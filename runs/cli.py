@@ -144,16 +144,25 @@ def recipe(
     out: Annotated[Path | None, typer.Option(help="Where its runs are written; by default ./simulations/NAME.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="Where data sets lie; else $PALIMPSEST_DATA, else ./data.")] = None,
     scale: Annotated[str, typer.Option(help="The recipe's scale: small (a CPU) or paper.")] = "small",
-    results: Annotated[Path | None, typer.Option(help="Write a table of all recorded runs (in --out) into this file.")] = None,
+    rows: Annotated[str | None, typer.Option(help="Some of its runs alone: labels joined by commas.")] = None,
+    repeat: Annotated[bool, typer.Option("--repeat", help="Run what has a record as well, and record it beside that.")] = False,
+    show: Annotated[tuple[str, str] | None, typer.Option(metavar="ROW SEED", help="Print the record of one run.")] = None,
+    results: Annotated[Path | None, typer.Option(help="Write the results of all records into this file; nothing is run.")] = None,
 ) -> None:
-    """Repeat a published experiment, and set its numbers beside the paper's."""
+    """Run what has no record of a published experiment, record it, and set its numbers beside the paper's."""
     from runs import session
+    from runs.recording import recipe as recipes
     from runs.recording import results as recorded
 
     if results:
-        recorded.write(results, out or Path("simulations"), scale)
+        recorded.refresh(file=results, readme=results.with_name("README.md"))
+    elif name is None:
+        for each in recipes.names():
+            typer.echo(f"{each:<32} {recipes.read(each)['title']}")
+    elif show:
+        typer.echo(recorded.traced(name, *show, scale))
     else:
-        session.recipe(name, out, data_root, scale)
+        session.recipe(name, out, data_root, scale, rows=rows, repeat=repeat)
 
 
 def main() -> None:

@@ -110,7 +110,7 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
         attack.prepare(scenario)
     if defence:
         defence.prepare(strategy)
-    resolved = {**chosen.as_dict(), "seed": seed, "device": device.type, **_scalars(request)}
+    resolved = {**chosen.as_dict(), "seed": seed, "device": device.type, **scalars(request)}
     return Plan(resolved, scenario, strategy, chosen.train, chosen.evaluation, randomness, device, test_scenario, attack, defence)
 
 
@@ -217,7 +217,15 @@ def resolve(request: Mapping[str, Any], recommended: Mapping[str, Any]) -> Resol
     return Resolved(choose(request, "scenario"), strategy, choose(full, "network"), train, evaluation, optional)
 
 
-def _scalars(request: Mapping[str, Any]) -> dict[str, Any]:
+def scalars(request: Mapping[str, Any]) -> dict[str, Any]:
+    """What a request asks for beside its sections, seed and device.
+
+    Args:
+        request: the request.
+
+    Returns:
+        Entries of a configuration.
+    """
     return {name: request[name] for name in SCALARS[2:] if request.get(name)}
 
 

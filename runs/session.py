@@ -181,40 +181,54 @@ def compare(folders: Sequence[Path], out: Path, *, mixed: bool) -> None:
     console.print(f"figure {figure}, table {out / 'table.md'} and {out / 'table.csv'}", highlight=False)
 
 
-def recipe(name: str | None, out: Path | None, data_root: Path | None, scale: str) -> None:
-    """Run a recipe and show its numbers beside the published ones, or list all recipes.
+def recipe(name: str, out: Path | None, data_root: Path | None, scale: str, *, rows: str | None, repeat: bool) -> None:
+    """Run what a recipe has no record of, add the records, and show its numbers beside the published ones.
 
     Args:
-        name: the recipe; None to list them.
-        out: where its runs are written; runs that are over there are not repeated.
+        name: the recipe.
+        out: where its runs are written; a run that is over there is recorded, not repeated.
         data_root: where data sets lie.
         scale: which of its scales.
+        rows: labels of its runs, joined by commas; None for all.
+        repeat: run what has a record as well.
+
+    Raises:
+        UserError: a run in `out` is of other options than the recipe's, or is recorded already and was to be repeated.
     """
     from runs.recording import recipe as recipes
-    from runs.recording import results
+    from runs.recording import records, results
+    from runs.recording.rows import count
 
     console = _console(False)
-    if name is None:
-        for each in recipes.names():
-            console.print(f"{each:<32} {recipes.read(each)['title']}", highlight=False)
-        return
     content = recipes.read(name)
     folder = out or recipes.folder(name, scale)
-    wanted = recipes.requests(content, scale)
-    recipes.recorded(content, scale, folder)
-    minutes = content["scales"][scale].get("minutes", "?")
-    console.print(f"{content['title']} ({content['paper']}); about {minutes} minutes; writing to {folder}", highlight=False)
-    for label, seeds in wanted.items():
-        for request in seeds:
-            place = recipes.place_of(folder, label, request)
-            if not (place / "summary.json").exists():
-                console.print(f"{label}, seed {request['seed']}", style="bold", highlight=False)
-                asked = {**request, "data_root": str(data_root)} if data_root else request
-                one(asked, place, console, quiet=False, resume=place.exists())
-    lines = results.table(content, folder, scale)
-    (folder / "table.md").write_text(results.to_markdown(content, scale, lines), encoding="utf-8")
-    results.show(content, scale, lines, console)
-    console.print(f"table in {folder / 'table.md'}", highlight=False)
+    home = records.home(folder)
+    wanted = recipes.rows(content, scale, rows)
+    known = records.read(name, home)
+    have = {label: count(known, label, seeds, scale) for label, seeds in wanted.items()}
+    lacks = {label: repeat or bool(each.why) for label, each in have.items()}
+    todo = [
+        (label, each) for label, seeds in wanted.items() for each in seeds if lacks[label] or each["seed"] not in have[label].by_seed
+    ]
+    console.print(f"{content['title']} ({content['paper']})", highlight=False)
+    if todo:
+        minutes = content["scales"][scale].get("minutes", "?")
+        console.print(f"{len(todo)} runs to do (all rows: about {minutes} minutes); writing to {folder}", highlight=False)
+    for label, request in todo:
+        place = recipes.place_of(folder, label, request)
+        if not (place / "summary.json").exists():
+            console.print(f"{label}, seed {request['seed']}", style="bold", highlight=False)
+            asked = {**request, "data_root": str(data_root)} if data_root else request
+            one(asked, place, console, quiet=False, resume=(place / "config.yaml").exists())
+        record = records.of_directory(place, scale, label)
+        if differs := records.outdated(record, request):
+            raise UserError(f"{place} was run with other options ({'; '.join(differs)}); move it away, or give another --out")
+        if not records.append(name, record, home) and repeat:
+            raise UserError(f"{place} holds a run that is recorded already; give another --out to repeat it")
+    if home == records.FOLDER:
+        results.refresh()
+    results.show(content, records.read(name, home), scale, console)
+    console.print(f"records in {home / name}.jsonl", highlight=False)
 
 
 def new_folder(scenario: str, strategy: str, seed: str) -> Path:

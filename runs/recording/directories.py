@@ -103,7 +103,7 @@ def read(directory: Path) -> Run:
     needed = {"scenario", "strategy", "setting", "seed", "data"}
     if not isinstance(summary, dict) or not isinstance(options, dict) or not needed <= summary.keys():
         raise UserError(f"the run {directory} cannot be read (its summary needs {', '.join(sorted(needed))}): repeat it")
-    return Run(directory, summary, {key: value for key, value in _flat(options) if key not in PLACES})
+    return Run(directory, summary, {key: value for key, value in flat(options) if key not in PLACES})
 
 
 def find(directories: Iterable[Path]) -> list[Run]:
@@ -153,9 +153,18 @@ def _within_a_run(path: Path, top: Path) -> bool:
     return any((parent / "config.yaml").is_file() for parent in path.parents if parent.is_relative_to(top))
 
 
-def _flat(options: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+def flat(options: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """Flatten a configuration.
+
+    Args:
+        options: nested dictionaries.
+        prefix: stands before every path.
+
+    Yields:
+        Paths (`train.epochs`) and values.
+    """
     for key, value in options.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

@@ -1,20 +1,21 @@
-"""Recipes: published experiments as files. `simulate recipe NAME` runs them; `runs.recording.results` sets the paper's numbers beside ours.
+"""Recipes: published experiments as files. `simulate recipe NAME` runs what has no record and shows the paper's numbers beside the records.
 
 A recipe is a YAML file under `runs/recipes/`:
 
     title: one line
     paper: citation of the numbers
     distance: how our protocol differs from the paper's, for each scale
-    finding: what our runs say about the claim, for each scale that was run
+    finding: what our runs say about the claim, for each scale; numbers stand in it as placeholders (`runs.recording.findings`)
     metrics: [average_accuracy, ...], names in the summary, shown of every run; dots lead into nested entries
+    headline: true for a recipe whose table stands in the README as well
     base: the request that all runs share
     scales: {small: {seeds: 3, minutes: 20, runs: {...}, expected: [...], ...request on top of base}, paper: {...}}
     runs: {label: request on top of that}
-    expected: [{run: label, metric: average_accuracy, value: 0.785, source: where, tolerance: 0.015}]
+    expected: [{run: label, metric: average_accuracy, value: 0.785, source: where, margin: 0.015}]
 
 A scale's own `runs` are added to the recipe's; its own `expected` replaces the recipe's (a smaller protocol has other published numbers).
-Where the paper gives the standard error of its mean (`sem`), three standard errors of the difference are added to the tolerance.
-
+A run may have `seeds` and `first_seed` of its own. `margin` says how near the published mean ours has to be; without one, ours is another
+protocol and is not judged.
 """
 
 from __future__ import annotations
@@ -74,15 +75,51 @@ def requests(recipe: Mapping[str, Any], scale: str) -> dict[str, list[dict[str, 
     if scale not in recipe["scales"]:
         raise UserError(f"this recipe has no scale '{scale}'{nearest(scale, recipe['scales'])}")
     own = dict(recipe["scales"][scale])
-    own.pop("minutes", None)
-    own.pop("expected", None)
     labels = {**recipe["runs"], **own.pop("runs", {})}
-    seeds, first = own.pop("seeds", 1), own.pop("first_seed", 0)
     wanted = {}
     for label, request in labels.items():
         merged = config.merge(*(_named(part) for part in (recipe["base"], own, request)))
+        for entry in ("minutes", "expected"):
+            merged.pop(entry, None)
+        seeds, first = merged.pop("seeds", 1), merged.pop("first_seed", 0)
         wanted[label] = [{**merged, "seed": seed} for seed in range(first, first + seeds)]
     return wanted
+
+
+def rows(recipe: Mapping[str, Any], scale: str, chosen: str | None) -> dict[str, list[dict[str, Any]]]:
+    """Some of the runs of a recipe.
+
+    Args:
+        recipe: its content.
+        scale: which of its scales.
+        chosen: labels joined by commas; None for all.
+
+    Returns:
+        For each label, one request a seed.
+
+    Raises:
+        UserError: there is no run of a label.
+    """
+    wanted = requests(recipe, scale)
+    for label in chosen.split(",") if chosen else ():
+        if label not in wanted:
+            raise UserError(f"this recipe has no row '{label}'{nearest(label, wanted)}")
+    return {label: wanted[label] for label in (chosen.split(",") if chosen else wanted)}
+
+
+def text(recipe: Mapping[str, Any], entry: str, scale: str) -> str:
+    """A text of a recipe that may differ between its scales.
+
+    Args:
+        recipe: its content.
+        entry: distance or finding.
+        scale: which of its scales.
+
+    Returns:
+        The text; empty where there is none.
+    """
+    found = recipe.get(entry, "")
+    return (found.get(scale, "") if isinstance(found, Mapping) else found).strip()
 
 
 def folder(name: str, scale: str, root: Path = Path("simulations")) -> Path:
@@ -99,27 +136,6 @@ def folder(name: str, scale: str, root: Path = Path("simulations")) -> Path:
     return root / f"{name}-{scale}"
 
 
-def recorded(recipe: Mapping[str, Any], scale: str, root: Path) -> dict[str, list[Path]]:
-    """The runs of a recipe that are over.
-
-    Args:
-        recipe: its content.
-        scale: which of its scales.
-        root: the folder of its runs.
-
-    Returns:
-        For each label, the folders of its finished runs, by seed. A run of other settings than the recipe's, finished or not, is an error.
-    """
-    found: dict[str, list[Path]] = {}
-    for label, seeds in requests(recipe, scale).items():
-        places = [(place_of(root, label, request), request) for request in seeds]
-        for place, request in places:
-            if (place / "config.yaml").exists():
-                _check_same(request, place)
-        found[label] = [place for place, _ in places if (place / "summary.json").exists()]
-    return found
-
-
 def place_of(root: Path, label: str, request: Mapping[str, Any]) -> Path:
     """Where one run is written.
 
@@ -132,20 +148,6 @@ def place_of(root: Path, label: str, request: Mapping[str, Any]) -> Path:
         A path.
     """
     return root / label / f"seed-{request['seed']}"
-
-
-def _check_same(request: Mapping[str, Any], place: Path) -> None:
-    # All that is asked for has to stand in the recorded run's configuration.
-    from runs import config
-
-    was = config.from_file(place / "config.yaml")
-    for section, wanted in request.items():
-        options, had = (wanted, was.get(section, {})) if isinstance(wanted, Mapping) else ({"": wanted}, {"": was.get(section)})
-        for name, value in options.items():
-            if had.get(name) != value:
-                path = f"{section}.{name}" if name else section
-                was_not = f"{place} was run with {path}={had.get(name)}, the recipe says {value}"
-                raise UserError(f"{was_not}; move that folder away, or give --out another one")
 
 
 def _named(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,203 +1,245 @@
-"""What recipes gave beside what was published: `simulate recipe NAME` shows one, `simulate recipe --results FILE` writes down all.
+"""RESULTS.md, and the tables of the README, made of records alone; and a recipe's table for the terminal.
 
-The file is made from recorded runs alone: one table of every published number, and below it each recipe's with its distance and finding.
+`simulate recipe NAME` adds records and writes both files anew: nothing but the rows of its recipe changes. A test makes them and compares.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runs.recording import findings, records
 from runs.recording import recipe as recipes
+from runs.recording.code import ROOT
+from runs.recording.records import Record
+from runs.recording.rows import Row, count, table
 from scenarios.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+FILE = ROOT / "RESULTS.md"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- made of runs/records by `simulate recipe --results`: begin -->", "<!-- end -->"
 
-@dataclass(frozen=True)
-class Line:
-    """One line of a recipe's table.
+HEAD = """# Published claims, and what our runs gave
 
-    Attributes:
-        label: the run's.
-        metric: its name in the summary; dots lead into nested entries.
-        ours: mean over seeds; None where the runs do not have it.
-        half: half of the 95 % interval over seeds; None for one seed.
-        seeds: how many.
-        paper: the published number; None where there is none.
-        source: where it was published.
-        verdict: within the tolerance or not, in a word; empty where there is nothing to hold it against.
-        within: of a few-shot accuracy, half of the 95 % interval of that mean over test episodes alone, the seeds being what they are.
-    """
+Made of the records in `runs/records/` alone, by `simulate recipe --results`. Percent; means over seeds with 95 % intervals (Student's t).
+A row's last cell leads from each seed to its record: resolved configuration, summary, environment, commit.
+`simulate recipe NAME --show ROW SEED` prints it, `simulate recipe NAME --rows ROW --repeat` runs it again.
 
-    label: str
-    metric: str
-    ours: float | None
-    half: float | None
-    seeds: int
-    paper: float | None
-    source: str
-    verdict: str
-    within: float | None = None
+*Verdict*: our interval against the published mean ± the recipe's margin. *Within*: all of the interval lies inside. *Outside*: all of it
+lies outside. *Undecided*: else, and always with one seed. *Another protocol*: ours differs too much to judge. *Outdated*: the recipe would
+be run with other options today.
+
+## Every published number
+
+| recipe | run | metric | published | margin | ours | seeds | verdict |
+|---|---|---|---|---|---|---|---|
+"""
 
 
-def table(recipe: Mapping[str, Any], folder: Path, scale: str) -> list[Line]:
-    """Set what the runs gave beside what was published.
+def everything(folder: Path | None = None) -> str:
+    """Write the results of all recipes down.
 
     Args:
-        recipe: its content.
-        folder: where its runs are; those that are not over are left out.
-        scale: the scale that was run.
+        folder: where the records lie; by default those of the repository.
 
     Returns:
-        A line for each expectation, and for each of the recipe's metrics of a run that nothing is expected of. A run of other settings than
-        the recipe's is an error.
-    """
-    places = recipes.recorded(recipe, scale, folder)
-    expected = list(recipe["scales"][scale].get("expected", recipe.get("expected", ())))
-    metrics = recipe.get("metrics", ["average_accuracy"])
-    covered = {(entry["run"], entry["metric"]) for entry in expected}
-    rest = [{"run": label, "metric": metric} for metric in metrics for label in places if (label, metric) not in covered]
-    lines = [_line(entry, places[entry["run"]]) for entry in expected + rest]
-    # A further metric is left out where a run does not have it: learners without an index have no index accuracy.
-    return [line for line in lines if line.ours is not None or line.paper is not None or line.metric == metrics[0]]
-
-
-def to_markdown(recipe: Mapping[str, Any], scale: str, lines: list[Line]) -> str:
-    """Write a recipe's table down.
-
-    Args:
-        recipe: its content.
-        scale: the scale that was run.
-        lines: the table.
-
-    Returns:
-        Markdown.
-    """
-    rows = [f"### {recipe['title']}", "", f"{recipe['paper']}. Scale `{scale}`: {_of_scale(recipe, 'distance', scale)}", ""]
-    rows += ["| run | metric | ours | seeds | paper | within tolerance |", "|---|---|---|---|---|---|"]
-    for line in lines:
-        rows.append(f"| {line.label} | {line.metric} | {_ours(line)} | {line.seeds} | {_paper(line)} | {line.verdict} |")
-    finding = _of_scale(recipe, "finding", scale)
-    return "\n".join(rows + ["", f"**Finding.** {finding.strip()}"] * bool(finding)) + "\n"
-
-
-def write(file: Path, root: Path, scale: str) -> None:
-    """Write the tables of all recipes into one file, from recorded runs alone; nothing is run.
-
-    Args:
-        file: Markdown; is replaced.
-        root: the folder in which each recipe's runs lie under `NAME-SCALE`.
-        scale: the scale that was run.
-
-    Raises:
-        UserError: no recipe has a finished run there.
+        The content of RESULTS.md.
     """
     claims, parts, missing = [], [], []
     for name in recipes.names():
-        recipe, folder = recipes.read(name), recipes.folder(name, scale, root)
-        lines = table(recipe, folder, scale) if scale in recipe["scales"] else []
-        claims += [_claim(name, line) for line in lines if line.paper is not None]
-        if any(line.ours is not None for line in lines):
-            command = f"simulate recipe {name}" + ("" if scale == "small" else f" --scale {scale}")
-            parts.append(f"{to_markdown(recipe, scale, lines)}\n`{command}`: {_record(recipe, scale, folder)}.\n")
-        else:
-            missing.append(f"`{name}`")
-    if not parts:
-        raise UserError(f"no finished run of a recipe in '{root}'; run one first: simulate recipe NAME")
-    head = "# Published claims, and what our runs gave\n\nPercent, means over seeds with 95 % intervals (Student's t).\n"
-    head += "Written by `simulate recipe --results` from recorded runs.\n\n## Every published number\n\n"
-    head += "| recipe | run | metric | published | ours | seeds | verdict |\n|---|---|---|---|---|---|---|\n"
-    head += "".join(claims) + "\n## Recipe by recipe\n"
-    tail = f"Not run yet: {', '.join(missing)}.\n" if missing else ""
-    file.write_text("\n".join([head, *parts, tail]).rstrip() + "\n", encoding="utf-8")
+        recipe, known = recipes.read(name), records.read(name, folder)
+        scales = [scale for scale in recipe["scales"] if any(record.scale == scale for record in known)]
+        if not scales:
+            missing.append(f"[{name}](runs/recipes/{name}.yaml)")
+        for scale in scales or list(recipe["scales"])[:1]:
+            claims += [_claim(name, scale, row) for row in table(recipe, known, scale) if row.paper is not None]
+        parts += [to_markdown(name, recipe, known, scale) for scale in scales]
+    tail = f"\nNo record yet: {', '.join(missing)}.\n" if missing else ""
+    return HEAD + "".join(claims) + "\n## Recipe by recipe\n\n" + "\n".join(parts) + tail
 
 
-def show(recipe: Mapping[str, Any], scale: str, lines: list[Line], console: Console) -> None:
+def to_markdown(name: str, recipe: Mapping[str, Any], known: Sequence[Record], scale: str) -> str:
+    """Write one recipe's results down.
+
+    Args:
+        name: the recipe's.
+        recipe: its content.
+        known: its records.
+        scale: one of its scales.
+
+    Returns:
+        Markdown: title, distance to the paper, table, what machines gave, finding, and what the runs were made with.
+    """
+    rows = table(recipe, known, scale)
+    lines = [f"### {recipe['title']}", "", f"{recipe['paper']}. Scale `{scale}`: {recipes.text(recipe, 'distance', scale)}", ""]
+    lines += ["| run | metric | ours | seeds | published | verdict | records |", "|---|---|---|---|---|---|---|"]
+    for row in rows:
+        cells = (row.shown, row.metric, ours(row), _seeds(row), _published(row), row.verdict, _links(name, row))
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += [line for row in rows if (line := _machines(row))]
+    if finding := findings.told(recipe, known, scale):
+        lines += ["", f"**Finding.** {finding}"]
+    return "\n".join([*lines, "", _made_with(name, recipe, known, scale)]) + "\n"
+
+
+def headlines(folder: Path | None = None) -> str:
+    """Write the tables of the README down.
+
+    Args:
+        folder: where the records lie; by default those of the repository.
+
+    Returns:
+        Markdown: for each recipe that asks for it its table, and how many published numbers are within, outside and undecided.
+    """
+    parts, verdicts = [], []
+    for name in recipes.names():
+        recipe, known = recipes.read(name), records.read(name, folder)
+        for scale in recipe["scales"]:
+            rows = table(recipe, known, scale)
+            verdicts += [row.verdict.split(":")[0].split(" ±")[0] for row in rows if row.margin is not None and row.spread]
+        if recipe.get("headline") and known:
+            parts.append(_headline(name, recipe, table(recipe, known, "small")))
+    told = ", ".join(f"{verdicts.count(word)} {word}" for word in ("within", "outside", "undecided", "outdated") if word in verdicts)
+    judged = f"[RESULTS.md](RESULTS.md) sets every published number beside ours; of {len(verdicts)} with records and a margin: {told}.\n"
+    return "\n".join([*parts, judged] if verdicts else parts)
+
+
+def refresh(folder: Path | None = None, file: Path = FILE, readme: Path = README) -> None:
+    """Write RESULTS.md, and the README's part between its two marks.
+
+    Args:
+        folder: where the records lie; by default those of the repository.
+        file: is replaced.
+        readme: its part is replaced, where it has one.
+    """
+    file.write_text(everything(folder), encoding="utf-8")
+    if readme.exists():
+        content = readme.read_text(encoding="utf-8")
+        part = f"{BEGIN}\n{headlines(folder)}{END}"
+        readme.write_text(re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: part, content, flags=re.DOTALL), encoding="utf-8")
+
+
+def show(recipe: Mapping[str, Any], known: Sequence[Record], scale: str, console: Console) -> None:
     """Print a recipe's table.
 
     Args:
         recipe: its content.
-        scale: the scale that was run.
-        lines: the table.
+        known: its records.
+        scale: one of its scales.
         console: where to.
     """
     from rich.table import Table
 
     shown = Table(title=recipe["title"], title_justify="left")
-    for heading in ("run", "metric", "ours %", "seeds", "paper %", "within tolerance"):
+    for heading in ("run", "metric", "ours %", "seeds", "published %", "verdict"):
         shown.add_column(heading, overflow="fold")
-    for line in lines:
-        shown.add_row(line.label, line.metric, _ours(line), str(line.seeds), _paper(line), line.verdict)
+    for row in table(recipe, known, scale):
+        shown.add_row(row.shown, row.metric, ours(row), _seeds(row), _published(row), row.verdict)
     console.print(shown)
-    if any(line.ours is not None for line in lines) and (finding := _of_scale(recipe, "finding", scale)):
-        console.print(f"what our recorded runs said: {finding.strip()}")
+    if finding := findings.told(recipe, known, scale):
+        console.print(finding, highlight=False)
 
 
-def _claim(name: str, line: Line) -> str:
-    # One row of the table of all published numbers.
-    verdict = {"": "another protocol, see below", "yes": "within tolerance"}.get(line.verdict, line.verdict)
-    verdict = verdict if line.ours is not None else ""
-    return f"| {name} | {line.label} | {line.metric} | {_paper(line)} | {_ours(line)} | {line.seeds} | {verdict} |\n"
+def traced(name: str, row: str, seed: str, scale: str, folder: Path | None = None) -> str:
+    """Find the records of one run of a recipe.
+
+    Args:
+        name: the recipe's.
+        row: its label.
+        seed: its seed, as the user wrote it.
+        scale: one of the recipe's scales.
+        folder: where the records lie; by default those of the repository.
+
+    Returns:
+        JSON: the file, and its records of the run, each with its line and what is outdated about it.
+
+    Raises:
+        UserError: there is no such row, or no record of it.
+    """
+    recipe = recipes.read(name)
+    requests = recipes.rows(recipe, scale, row)[row]
+    known = [record for record in records.read(name, folder) if (record.scale, record.row) == (scale, row)]
+    mine = [record for record in known if str(record.seed) == seed]
+    if not mine:
+        there = ", ".join(map(str, sorted({record.seed for record in known}))) or "none"
+        raise UserError(f"no record of {name}, row {row}, seed {seed} at scale {scale} (seeds with one: {there})")
+    found = [{**vars(record), "outdated": records.outdated(record, {**requests[0], "seed": record.seed})} for record in mine]
+    return json.dumps({"file": f"runs/records/{name}.jsonl", "records": found}, indent=2)
 
 
-def _record(recipe: Mapping[str, Any], scale: str, folder: Path) -> str:
-    # Which code the runs were made with, on what, and how long they took.
-    import json
+def ours(row: Row) -> str:
+    """Write our number, in percent.
 
-    places = [place for each in recipes.recorded(recipe, scale, folder).values() for place in each]
-    summaries = [json.loads((place / "summary.json").read_text()) for place in places]
-    environments = [json.loads((place / "environment.json").read_text()) for place in places]
-    minutes = sum(summary.get("wall_seconds", 0) for summary in summaries) / 60
-    commits = sorted({(each["code"].get("commit") or each["code"]["version"])[:7] for each in environments})
-    machines = sorted({f"{each['device']['name']}, {each['threads']} threads, torch {each['torch']}" for each in environments})
-    return f"{len(summaries)} runs, {minutes:.0f} minutes in all; {'; '.join(machines)}; code {', '.join(commits)}"
+    Args:
+        row: of a table.
 
-
-def _line(entry: Mapping[str, Any], places: list[Path]) -> Line:
-    import json
-
-    from metrics.statistics import over_seeds
-
-    values, halves = [], []
-    path, _, last = entry["metric"].rpartition(".")
-    for place in places:
-        at: Any = json.loads((place / "summary.json").read_text())
-        for key in path.split(".") if path else ():
-            at = at.get(key, {})
-        if isinstance(at.get(last), (int, float)):
-            values.append(float(at[last]))
-            if last == "mean" and "ci95" in at:
-                halves.append(float(at["ci95"]))
-    spread = over_seeds(values) if values else None
-    ours = spread.mean if spread else None
-    paper, tolerance = entry.get("value"), entry.get("tolerance")
-    verdict = ""
-    if spread and ours is not None and paper is not None and tolerance is not None:
-        if "sem" in entry:
-            tolerance += 3 * math.hypot(entry["sem"], (spread.sd or 0.0) / math.sqrt(spread.n))
-        verdict = "yes" if abs(ours - paper) <= tolerance else f"no ({100 * (ours - paper):+.1f} points)"
-    half = spread.ci95 if spread else None
-    within = math.hypot(*halves) / len(halves) if halves else None
-    return Line(entry["run"], entry["metric"], ours, half, len(values), paper, entry.get("source", ""), verdict, within)
+    Returns:
+        Mean, interval over seeds, and for few-shot accuracies the interval over episodes.
+    """
+    if row.spread is None:
+        return "–"
+    interval = "" if row.spread.ci95 is None else f" ± {100 * row.spread.ci95:.2f}"
+    episodes = "" if row.within is None else f" (± {100 * row.within:.2f} over episodes)"
+    return f"{100 * row.spread.mean:.2f}{interval}{episodes}"
 
 
-def _of_scale(recipe: Mapping[str, Any], entry: str, scale: str) -> str:
-    text = recipe.get(entry, "")
-    return text.get(scale, "") if isinstance(text, Mapping) else text
+def _claim(name: str, scale: str, row: Row) -> str:
+    # One line of the table of all published numbers.
+    margin = "" if row.margin is None else f"± {100 * row.margin:g}"
+    of = f"[{name}](runs/recipes/{name}.yaml)" + ("" if scale == "small" else f" at scale {scale}")
+    cells = (of, row.shown, row.metric, _published(row), margin, ours(row), _seeds(row), row.verdict)
+    return f"| {' | '.join(cells)} |\n"
 
 
-def _ours(line: Line) -> str:
-    if line.ours is None:
-        return "not run"
-    interval = "" if line.half is None or math.isnan(line.half) else f" ± {100 * line.half:.2f}"
-    episodes = "" if line.within is None else f" (± {100 * line.within:.2f} over episodes)"
-    return f"{100 * line.ours:.2f}{interval}{episodes}"
+def _published(row: Row) -> str:
+    if row.paper is None:
+        return ""
+    return f"{100 * row.paper:.2f} ({row.source})" if row.source else f"{100 * row.paper:.2f}"
 
 
-def _paper(line: Line) -> str:
-    return "" if line.paper is None else f"{100 * line.paper:.2f} ({line.source})" if line.source else f"{100 * line.paper:.2f}"
+def _seeds(row: Row) -> str:
+    known = row.spread.n if row.spread else 0
+    return str(known) if known == row.wanted else f"{known} of {row.wanted}"
+
+
+def _links(name: str, row: Row) -> str:
+    return " ".join(f"[{record.seed}](runs/records/{name}.jsonl#L{record.line})" for record in row.counted.records)
+
+
+def _machines(row: Row) -> str:
+    # What several machines gave for one seed: the spread that rounding alone makes.
+    parts = []
+    for seed, several in row.counted.by_seed.items():
+        if len(several) > 1:
+            gave = [f"{100 * value:.2f} ({record.machine})" for record in several if (value := record.number(row.metric)) is not None]
+            parts.append(f"seed {seed}: {', '.join(gave)}")
+    return f"\nOn several machines, {row.shown}, {row.metric}: {'; '.join(parts)}." if parts else ""
+
+
+def _made_with(name: str, recipe: Mapping[str, Any], known: Sequence[Record], scale: str) -> str:
+    wanted = recipes.requests(recipe, scale)
+    used = [record for label, requests in wanted.items() for record in count(known, label, requests, scale).records]
+    minutes = sum(record.summary.get("wall_seconds", 0) for record in used) / 60
+    machines, codes = sorted({record.machine for record in used}), sorted({record.code for record in used})
+    command = f"simulate recipe {name}" + ("" if scale == "small" else f" --scale {scale}")
+    return f"`{command}`: {len(used)} runs, {minutes:.0f} minutes in all; {'; '.join(machines)}; code {', '.join(codes)}."
+
+
+def _headline(name: str, recipe: Mapping[str, Any], rows: Sequence[Row]) -> str:
+    metrics = list(dict.fromkeys(row.metric for row in rows))
+    words = {"average_accuracy": "average accuracy %", "average_forgetting": "forgetting %", "few_shot_accuracy.mean": "accuracy %"}
+    heads = ["run", *(words.get(metric, metric) for metric in metrics), "seeds", "seconds a run"]
+    lines = [f"**{recipe['title']}** (`simulate recipe {name}`):", "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for first in [row for row in rows if row.metric == metrics[0] and row.spread]:
+        mine = {row.metric: row for row in rows if row.label == first.label}
+        seconds = list(first.counted.values("wall_seconds").values())
+        cells = [ours(mine[metric]) if metric in mine else "" for metric in metrics]
+        told = [first.shown, *cells, _seeds(first), f"{sum(seconds) / len(seconds):.0f}"]
+        lines.append(f"| {' | '.join(told)} |")
+    return "\n".join(lines) + "\n"

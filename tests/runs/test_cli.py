@@ -24,7 +24,7 @@ OPTIONS = {
     "compare": "--help --mixed --out",
     "resume": "--help --quiet",
     "evaluate": "--help --test-scenario",
-    "recipe": "--data-root --help --out --results --scale",
+    "recipe": "--data-root --help --out --repeat --results --rows --scale --show",
 }
 
 

@@ -29,6 +29,7 @@ def test_every_run_of_every_recipe_is_made_of_options_that_exist(name: str) -> N
                 build(TrainConfig, request.get("train", {}), "train")
         expected = content["scales"][scale].get("expected", content.get("expected", ()))
         assert {entry["run"] for entry in expected} <= set(recipe.requests(content, scale))
+        assert {key for entry in expected for key in entry} <= {"run", "metric", "value", "source", "margin"}
 
 
 EXAMPLE = {
@@ -40,7 +41,7 @@ EXAMPLE = {
         "long": {"runs": {"three": {"strategy": "naive", "train": {"epochs": 9}}}},
     },
     "runs": {"one": {"strategy": "naive"}, "two": {"strategy": {"name": "joint"}, "train": {"epochs": 2}}},
-    "expected": [{"run": "one", "metric": "average_accuracy", "value": 0.5, "source": "table 1", "tolerance": 0.1}],
+    "expected": [{"run": "one", "metric": "average_accuracy", "value": 0.5, "source": "table 1", "margin": 0.1}],
 }
 
 
@@ -53,3 +54,14 @@ def test_runs_lie_on_top_of_the_scale_and_the_scale_on_top_of_the_base() -> None
     assert list(recipe.requests(EXAMPLE, "long")) == ["one", "two", "three"]
     with pytest.raises(UserError, match="no scale 'papper'"):
         recipe.requests(EXAMPLE, "papper")
+
+
+def test_a_run_may_have_seeds_of_its_own_and_rows_can_be_chosen() -> None:
+    own = {**EXAMPLE, "runs": {**EXAMPLE["runs"], "one": {"strategy": "naive", "seeds": 4, "first_seed": 0}}}
+    wanted = recipe.requests(own, "small")
+    assert [request["seed"] for request in wanted["one"]] == [0, 1, 2, 3]
+    assert [request["seed"] for request in wanted["two"]] == [3, 4]
+    assert "seeds" not in wanted["one"][0]
+    assert list(recipe.rows(own, "small", "two")) == ["two"] and list(recipe.rows(own, "small", None)) == ["one", "two"]
+    with pytest.raises(UserError, match="no row 'tow'; did you mean two"):
+        recipe.rows(own, "small", "one,tow")

@@ -1,85 +1,142 @@
-"""Our numbers stand beside the published ones, in tables made of recorded runs alone."""
+"""RESULTS.md and the README's tables are made of records alone, and are what the records give today."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from runs.recording import recipe, results
+from runs.recording import recipe, records, results
 from scenarios.errors import UserError
+from tests.runs.recording.made_up import made
 from tests.runs.recording.test_recipe import EXAMPLE
 
 
-def test_the_table_holds_our_mean_against_the_papers_number(tmp_path: Path) -> None:
-    for seed, value in ((3, 0.55), (4, 0.61)):
-        folder = tmp_path / "one" / f"seed-{seed}"
-        folder.mkdir(parents=True)
-        (folder / "summary.json").write_text(json.dumps({"average_accuracy": value}))
-    first, second = results.table(EXAMPLE, tmp_path, "small")
-    assert first.ours == pytest.approx(0.58)
-    assert (first.seeds, first.paper, first.verdict) == (2, 0.5, "yes")
-    assert (second.label, second.ours, second.seeds) == ("two", None, 0)
-    near = {**EXAMPLE, "expected": [{**EXAMPLE["expected"][0], "tolerance": 0.01}]}
-    assert results.table(near, tmp_path, "small")[0].verdict == "no (+8.0 points)"
-    near["expected"][0]["sem"] = 0.03
-    assert results.table(near, tmp_path, "small")[0].verdict == "yes"
-    own = {**EXAMPLE, "scales": {"small": {**EXAMPLE["scales"]["small"], "expected": []}}}
-    assert [line.paper for line in results.table(own, tmp_path, "small")] == [None, None]
-    assert recipe.requests(own, "small") == recipe.requests(EXAMPLE, "small")
-    text = results.to_markdown(EXAMPLE, "small", [first, second])
-    assert "| one | average_accuracy | 58.00 ±" in text
-    assert "| two | average_accuracy | not run | 0 |" in text
+def test_results_are_what_the_records_give() -> None:
+    assert results.FILE.read_text(encoding="utf-8") == results.everything(), "write it anew: simulate recipe --results RESULTS.md"
+
+
+def test_the_readmes_tables_are_what_the_records_give() -> None:
+    content = results.README.read_text(encoding="utf-8")
+    part = content[content.index(results.BEGIN) + len(results.BEGIN) + 1 : content.index(results.END)]
+    assert part == results.headlines(), "write it anew: simulate recipe --results RESULTS.md"
+
+
+@pytest.mark.parametrize("path", sorted(records.FOLDER.glob("*.jsonl")), ids=lambda path: path.stem)
+def test_every_record_is_small_whole_and_traced_to_a_commit(path: Path) -> None:
+    assert path.stem in recipe.names()
+    for text in path.read_text(encoding="utf-8").splitlines():
+        assert len(text) < records.MOST_BYTES
+    for record in records.read(path.stem):
+        assert re.fullmatch("[0-9a-f]{7,40}", record.environment["code"]["commit"])
+        assert record.environment["code"]["dirty"] is False
+        assert {"torch", "numpy", "python", "device", "threads"} <= record.environment.keys()
+        assert record.config["seed"] == record.seed == record.summary["seed"]
+        assert not {"accuracy_matrix", "data_root"} & {*record.summary, *record.config}
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_findings_hold_no_measured_number_of_their_own(name: str) -> None:
+    content = recipe.read(name)
+    for scale in content["scales"]:
+        text = re.sub(r"\{[^{}]*\}", "", recipe.text(content, "finding", scale))
+        assert not re.findall(r"\b\d\d\.\d|± \d", text)
+
+
+def test_a_recipe_stands_with_its_numbers_and_each_row_leads_to_its_records() -> None:
+    text = results.to_markdown("example", EXAMPLE, [made("one", 3, 0.55), made("one", 4, 0.61, line=2)], "small")
+    links = "[3](runs/records/example.jsonl#L1) [4](runs/records/example.jsonl#L2)"
+    assert f"| one | average_accuracy | 58.00 ± 38.12 | 2 | 50.00 (table 1) | undecided: ± 38.1 with 2 seeds | {links} |" in text
+    assert "| two | average_accuracy | – | 0 of 2 |  | no record yet |  |" in text
+    assert "`simulate recipe example`: 2 runs, 3 minutes in all; a chip, 1 thread, torch 2.9; code 0123456." in text
     assert "Finding" not in text
-    said = results.to_markdown({**EXAMPLE, "finding": {"small": "One learns, two does not."}}, "small", [first, second])
-    assert said.endswith("|\n\n**Finding.** One learns, two does not.\n")
+    said = {**EXAMPLE, "finding": {"small": "It has {one average_accuracy ±}."}}
+    assert "**Finding.** It has 55.0 (1 seed)." in results.to_markdown("example", said, [made("one", 3, 0.55)], "small")
 
 
-def test_all_recorded_runs_stand_in_one_file(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no finished run"):
-        results.write(tmp_path / "results.md", tmp_path, "small")
-    place = tmp_path / "split-mnist-small" / "naive-task" / "seed-0"
-    place.mkdir(parents=True)
-    (place / "summary.json").write_text(json.dumps({"average_accuracy": 0.85, "wall_seconds": 90}))
-    environment = {"code": {"version": "0.1.0", "commit": "0123456789"}, "device": {"name": "a chip"}, "threads": 1, "torch": "2.9"}
-    (place / "environment.json").write_text(json.dumps(environment))
-    results.write(tmp_path / "results.md", tmp_path, "small")
-    text = (tmp_path / "results.md").read_text()
-    assert "| naive-task | average_accuracy | 85.00 | 1 | 85.15 (SEM 1.00) | yes |" in text
-    assert "`simulate recipe split-mnist`: 1 runs, 2 minutes in all; a chip, 1 threads, torch 2.9; code 0123456." in text
-    assert "| split-mnist | naive-task | average_accuracy | 85.15 (SEM 1.00) | 85.00 | 1 | within tolerance |" in text
-    assert "| split-mnist | joint-task | average_accuracy | 99.64 (SEM 0.03) | not run | 0 |  |" in text
-    assert "Not run yet: " in text and "`split-cifar10`" in text
+def test_machines_and_changed_trees_are_told() -> None:
+    code = {"version": "0.1.0", "commit": "abcdef0123", "dirty": True}
+    known = [made("one", 3, 0.55), made("one", 3, 0.61, line=2, threads=2, code=code)]
+    text = results.to_markdown("example", EXAMPLE, known, "small")
+    assert "seed 3: 55.00 (a chip, 1 thread, torch 2.9), 61.00 (a chip, 2 threads, torch 2.9)." in text
+    assert "code 0123456, abcdef0 with changes." in text
 
 
-def test_few_shot_accuracy_also_has_its_interval_over_episodes(tmp_path: Path) -> None:
-    for seed, mean, half in ((3, 0.3, 0.03), (4, 0.4, 0.04)):
-        folder = tmp_path / "one" / f"seed-{seed}"
-        folder.mkdir(parents=True)
-        (folder / "summary.json").write_text(json.dumps({"few_shot_accuracy": {"mean": mean, "ci95": half}}))
-    entry = {"run": "one", "metric": "few_shot_accuracy.mean", "value": 0.4}
-    line = results.table({**EXAMPLE, "expected": [entry]}, tmp_path, "small")[0]
-    assert line.ours == pytest.approx(0.35)
-    assert line.within == pytest.approx(0.025)
-    assert "(± 2.50 over episodes)" in results.to_markdown(EXAMPLE, "small", [line])
+def test_a_new_record_changes_the_rows_of_its_recipe_alone(tmp_path: Path) -> None:
+    before = results.everything(tmp_path)
+    content = recipe.read("split-mnist")
+    mnist = {"data": {"name": "mnist", "origin": "real", "shape": [1, 28, 28], "examples": 60000}}
+    assert records.append("split-mnist", made("naive-class", 0, 0.2, recipe=content, summary=mnist), tmp_path)
+    after = results.everything(tmp_path)
+    link = "[0](runs/records/split-mnist.jsonl#L1)"
+    assert f"| naive-class | average_accuracy | 20.00 | 1 of 3 | 19.90 (SEM 0.02) | undecided: 1 seed | {link} |" in after
+
+    def others(text: str) -> list[str]:
+        head = text[: text.index("## Recipe by recipe")]
+        return [line for line in head.splitlines() if "split-mnist]" not in line]
+
+    assert others(before) == others(after)
+    assert after.count("\n### ") == 1
 
 
-def test_runs_of_other_settings_or_seeds_do_not_count(tmp_path: Path) -> None:
-    for seed, epochs in ((2, 1), (3, 1), (4, 7)):
-        folder = tmp_path / "one" / f"seed-{seed}"
-        folder.mkdir(parents=True)
-        (folder / "summary.json").write_text(json.dumps({"average_accuracy": 0.1 * seed}))
-        config = {"scenario": {"name": "split-digits"}, "strategy": {"name": "naive"}, "seed": seed}
-        (folder / "config.yaml").write_text(json.dumps({**config, "train": {"epochs": epochs, "batch_size": 8, "optimizer": "sgd"}}))
-    with pytest.raises(UserError, match=r"seed-4 was run with train.epochs=7, the recipe says 1; move that folder away"):
-        results.table(EXAMPLE, tmp_path, "small")
-    (tmp_path / "one" / "seed-4" / "config.yaml").unlink()
-    (tmp_path / "one" / "seed-4" / "summary.json").unlink()
-    line = results.table(EXAMPLE, tmp_path, "small")[0]
-    assert (line.ours, line.seeds) == (pytest.approx(0.3), 1)
+def test_a_record_goes_into_a_file_and_comes_back_and_stands_there_once(tmp_path: Path) -> None:
+    one, two = made("one", 3, 0.55), made("one", 4, 0.61)
+    assert records.append("example", one, tmp_path) and records.append("example", two, tmp_path)
+    assert not records.append("example", one, tmp_path)
+    back = records.read("example", tmp_path)
+    assert [record.line for record in back] == [1, 2]
+    assert [{**vars(record), "line": 1} for record in back] == [vars(one), vars(two)]
+    (tmp_path / "example.jsonl").write_text("{}\n")
+    with pytest.raises(UserError, match=r"example.jsonl:1 is no record of a run"):
+        records.read("example", tmp_path)
 
 
-def test_a_run_that_a_scale_words_anew_has_one_line(tmp_path: Path) -> None:
-    scales = {"small": {"runs": {"one": {"strategy": "joint"}}}}
-    assert [line.label for line in results.table({**EXAMPLE, "scales": scales, "expected": []}, tmp_path, "small")] == ["one", "two"]
+def test_a_record_stays_small(tmp_path: Path) -> None:
+    bulk = {"accuracy_matrix": [[0.1] * 5] * 5, "initial_accuracy": [0.1] * 50, "few_shot_accuracy": {"mean": 0.5, "per_step": [0.1] * 30}}
+    assert records.without_bulk({**bulk, "seed": 0, "inner": [1, 2]}) == {"few_shot_accuracy": {"mean": 0.5}, "seed": 0, "inner": [1, 2]}
+    long = made("one", 3, 0.55, summary={f"names{i}": ["x" * 60] * 8 for i in range(12)} | {"kept": {"mean": 0.5}})
+    text = records.to_line(long)
+    assert len(text) <= records.MOST_BYTES
+    back = json.loads(text)["summary"]
+    assert back["kept"] == {"mean": 0.5} and back["average_accuracy"] == 0.55
+    assert {"names0"} <= set(back["left_out"])
+
+
+def test_show_prints_the_record_and_what_is_outdated_about_it(tmp_path: Path) -> None:
+    content = recipe.read("split-cifar-generated")
+    colour = {"data": {"name": "generated", "origin": "generated", "shape": [3, 32, 32], "examples": 10000}}
+    records.append("split-cifar-generated", made("rescl", 2, 0.9, recipe=content, summary=colour), tmp_path)
+    shown = json.loads(results.traced("split-cifar-generated", "rescl", "2", "small", tmp_path))
+    assert shown["file"] == "runs/records/split-cifar-generated.jsonl"
+    assert shown["records"][0]["summary"]["average_accuracy"] == 0.9 and shown["records"][0]["line"] == 1
+    assert shown["records"][0]["outdated"] == []
+    with pytest.raises(UserError, match=r"no record of split-cifar-generated, row rescl, seed 7 at scale small \(seeds with one: 2\)"):
+        results.traced("split-cifar-generated", "rescl", "7", "small", tmp_path)
+    with pytest.raises(UserError, match="no row 'recsl'; did you mean rescl"):
+        results.traced("split-cifar-generated", "recsl", "2", "small", tmp_path)
+
+
+def test_a_recipe_runs_what_is_missing_and_records_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from runs import session
+
+    small = {"seeds": 2, "scenario": {"tasks": 2, "train_examples": 50}, "network": {"name": "mlp", "hidden": [8]}}
+    tiny = {**EXAMPLE, "scales": {"small": small}, "runs": {"one": {"strategy": "naive"}}}
+    monkeypatch.setattr(recipe, "read", lambda name: tiny)
+    monkeypatch.setattr(records, "home", lambda out: tmp_path / "records")
+    session.recipe("example", tmp_path / "out", None, "small", rows=None, repeat=False)
+    first = records.read("example", tmp_path / "records")
+    assert [(record.row, record.seed) for record in first] == [("one", 0), ("one", 1)]
+    assert all(not records.outdated(record, recipe.requests(tiny, "small")["one"][record.seed]) for record in first)
+    assert first[0].number("average_accuracy") == json.loads((tmp_path / "out/one/seed-0/summary.json").read_text())["average_accuracy"]
+    session.recipe("example", tmp_path / "elsewhere", None, "small", rows=None, repeat=False)
+    assert not (tmp_path / "elsewhere").exists() and len(records.read("example", tmp_path / "records")) == 2
+    session.recipe("example", tmp_path / "again", None, "small", rows="one", repeat=True)
+    again = records.read("example", tmp_path / "records")
+    assert [record.measured for record in again] == [first[0].measured, first[1].measured] * 2
+    with pytest.raises(UserError, match="recorded already; give another --out"):
+        session.recipe("example", tmp_path / "again", None, "small", rows="one", repeat=True)
+    tiny["base"] = {"scenario": "split-digits", "train": {"epochs": 2}}
+    with pytest.raises(UserError, match=r"was run with other options \(train.epochs was 1, is 2\); move it away"):
+        session.recipe("example", tmp_path / "out", None, "small", rows=None, repeat=False)

@@ -1,0 +1,243 @@
+"""Records of runs: for every run behind a published number, one line in `runs/records/RECIPE.jsonl`.
+
+A line holds the run's row in its recipe, its resolved configuration, its summary without bulk, the environment (versions, device, threads,
+and the code's commit and whether the tree had changes), and a digest of everything that was measured. Lines are only ever added.
+`RESULTS.md` is made of them alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runs.recording.code import ROOT
+from runs.recording.directories import flat
+from scenarios.errors import UserError
+
+FOLDER = Path(__file__).parents[1] / "records"
+MOST_BYTES = 4096
+"""A line is no longer than this."""
+MOST_VALUES = 16
+"""Lists in a summary that are longer, and lists of lists, are bulk."""
+PLACES = ("data_root", "imports")
+"""Entries of a configuration that say where things lie."""
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One recorded run.
+
+    Attributes:
+        scale: of its recipe.
+        row: its label in the recipe.
+        seed: of the run.
+        config: its resolved configuration, without the places where things lie.
+        summary: what `summary.json` held, without bulk.
+        environment: versions, device, threads, code, and when it began.
+        measured: SHA-256 of `metrics.jsonl`; the same for a run that is repeated bit for bit.
+        line: where it stands in its file, from 1; 0 before it is written.
+    """
+
+    scale: str
+    row: str
+    seed: int
+    config: dict[str, Any]
+    summary: dict[str, Any]
+    environment: dict[str, Any]
+    measured: str
+    line: int = 0
+
+    @property
+    def machine(self) -> str:
+        """What the run was made on, in words: runs of one seed differ between two of these by rounding alone."""
+        device, threads = self.environment["device"], self.environment["threads"]
+        return f"{device['name']}, {threads} thread{'s' if threads > 1 else ''}, torch {self.environment['torch']}"
+
+    @property
+    def code(self) -> str:
+        """The code in a word: its commit, marked where the tree had changes."""
+        code = self.environment["code"]
+        return (code["commit"] or code["version"])[:7] + {True: " with changes", False: ""}.get(code["dirty"], " with unknown changes")
+
+    def number(self, metric: str) -> float | None:
+        """A number of the summary.
+
+        Args:
+            metric: its name; dots lead into nested entries.
+
+        Returns:
+            The number, or None where the summary has none of the name.
+        """
+        at: Any = self.summary
+        for key in metric.split("."):
+            at = at.get(key) if isinstance(at, Mapping) else None
+        return float(at) if isinstance(at, (int, float)) else None
+
+
+def read(recipe: str, folder: Path | None = None) -> list[Record]:
+    """Read a recipe's records.
+
+    Args:
+        recipe: its name.
+        folder: where the files lie; by default those of the repository.
+
+    Returns:
+        The records in the order in which they were added; none where there is no file.
+
+    Raises:
+        UserError: a line is no record.
+    """
+    path = (folder or FOLDER) / f"{recipe}.jsonl"
+    if not path.exists():
+        return []
+    found = []
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            found.append(Record(**json.loads(text), line=number))
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{path}:{number} is no record of a run ({error}); take the file as it was committed") from error
+    return found
+
+
+def of_directory(directory: Path, scale: str, row: str) -> Record:
+    """Make a record of a finished run.
+
+    Args:
+        directory: the run's.
+        scale: the recipe's scale that it belongs to.
+        row: its label in the recipe.
+
+    Returns:
+        The record.
+    """
+    import yaml
+
+    config = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
+    summary, environment = (json.loads((directory / f"{name}.json").read_text(encoding="utf-8")) for name in ("summary", "environment"))
+    kept = ("code", "python", "torch", "torchvision", "numpy", "device", "threads", "started")
+    return Record(
+        scale,
+        row,
+        int(config["seed"]),
+        {key: value for key, value in config.items() if key not in PLACES},
+        without_bulk(summary),
+        {key: environment[key] for key in kept},
+        hashlib.sha256((directory / "metrics.jsonl").read_bytes()).hexdigest(),
+    )
+
+
+def without_bulk(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of a summary what is long: matrices, and values by step or epoch.
+
+    Args:
+        summary: a run's.
+
+    Returns:
+        The rest.
+    """
+
+    def short(value: Any) -> bool:
+        return not isinstance(value, list) or (len(value) <= MOST_VALUES and not any(isinstance(part, (list, dict)) for part in value))
+
+    return {key: without_bulk(value) if isinstance(value, Mapping) else value for key, value in summary.items() if short(value)}
+
+
+def home(out: Path) -> Path:
+    """Where records are added: in the repository or, where the package is installed without one, beside the runs.
+
+    Args:
+        out: the folder of a recipe's runs.
+
+    Returns:
+        A folder.
+    """
+    return FOLDER if (ROOT / "pyproject.toml").exists() else out / "records"
+
+
+def append(recipe: str, record: Record, folder: Path | None = None) -> bool:
+    """Add a record to its recipe's file. A run that stands there already is not added again.
+
+    Args:
+        recipe: its name.
+        record: the record.
+        folder: where the files lie; by default those of the repository.
+
+    Returns:
+        Whether it was added.
+    """
+    if any(_same_run(record, other) for other in read(recipe, folder)):
+        return False
+    path = (folder or FOLDER) / f"{recipe}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(to_line(record))
+    return True
+
+
+def to_line(record: Record) -> str:
+    """Write a record as one line of JSON.
+
+    Args:
+        record: the record.
+
+    Returns:
+        The line, of at most `MOST_BYTES` bytes: the longest nested entries of the summary give way, and their names stand under `left_out`.
+    """
+    summary: dict[str, Any] = dict(record.summary)
+    while True:
+        content = {**vars(record), "summary": summary}
+        del content["line"]
+        text = json.dumps(content, separators=(",", ":")) + "\n"
+        nested = [key for key, value in summary.items() if isinstance(value, (dict, list)) and key not in ("data", "left_out")]
+        if len(text.encode()) <= MOST_BYTES or not nested:
+            return text
+        longest = max(nested, key=lambda key: len(json.dumps(summary[key])))
+        summary = {key: value for key, value in summary.items() if key != longest} | {
+            "left_out": [*summary.get("left_out", []), longest],
+        }
+
+
+def outdated(record: Record, request: Mapping[str, Any]) -> list[str]:
+    """Hold a record against the whole configuration that its recipe gives today.
+
+    An option that did not exist when the run was made counts as having had its default of today. The device is no part of a recipe.
+
+    Args:
+        record: the record.
+        request: the recipe's request of its row today.
+
+    Returns:
+        What differs, in words; empty where the run would be asked for in the same way.
+    """
+    from runs.plan import resolve, scalars
+    from scenarios.options import describe
+    from scenarios.recommended import for_episodes, for_streams
+
+    recommend = for_episodes if record.summary["setting"] == "episodic" else for_streams
+    resolved = resolve(request, recommend(record.summary["data"]))
+    asked = {name: value for name, value in scalars(request).items() if name not in PLACES}
+    today = dict(flat(json.loads(json.dumps({**resolved.as_dict(), **asked}))))
+    was = {path: value for path, value in flat(record.config) if path not in ("seed", "device")}
+    sections = {"scenario": resolved.scenario, "strategy": resolved.strategy, "network": resolved.network, **resolved.optional}
+    options = {name: choice.options for name, choice in sections.items()} | {"train": resolved.train, "evaluate": resolved.evaluation}
+    defaults = {f"{name}.{option}": value for name, each in options.items() for option, _, value, _ in describe(type(each))}
+    defaults = json.loads(json.dumps(defaults))
+    found = []
+    for path in sorted(today.keys() | was.keys()):
+        now, then = today.get(path), was.get(path, defaults.get(path))
+        if path not in today and then is not None:
+            found.append(f"{path} was {then} and is gone")
+        elif now != then:
+            found.append(f"{path} was {then}, is {now}")
+    return found
+
+
+def _same_run(one: Record, other: Record) -> bool:
+    def key(record: Record) -> tuple[Any, ...]:
+        return record.scale, record.row, record.seed, record.measured, record.environment["started"]
+
+    return key(one) == key(other)
