@@ -8,7 +8,7 @@ autoencoder learns its images, and the one with the least squared error names th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,48 +17,9 @@ from torch.nn import functional
 from scenarios.batches import Shuffled
 from scenarios.experience import Batch, Experience
 from strategies.base import Setup
-from strategies.networks.generative import Autoencoder, Kind, initialised
+from strategies.memory.hnet_options import IndexOptions
+from strategies.networks.generative import Autoencoder, initialised
 from strategies.phase import Optimizer, Phase, Step, Update
-
-
-class IndexOptions(Protocol):
-    """What index modules read of the strategy's options."""
-
-    @property
-    def index_network(self) -> Kind:
-        """Fully connected or convolutional."""
-
-    @property
-    def index_width(self) -> int:
-        """Width of generators and classifiers."""
-
-    @property
-    def latent(self) -> int:
-        """Length of the noise, or of the code."""
-
-    @property
-    def generator_iterations(self) -> int:
-        """Steps for a task's generator or autoencoder."""
-
-    @property
-    def index_iterations(self) -> int:
-        """Steps for the classifiers when a task comes."""
-
-    @property
-    def index_images(self) -> Literal["both", "generated"]:
-        """What the classifiers see of the newest task."""
-
-    @property
-    def index_batch_size(self) -> int:
-        """Images a step."""
-
-    @property
-    def generator_learning_rate(self) -> float:
-        """Adam's step size for generators and their critic."""
-
-    @property
-    def index_learning_rate(self) -> float:
-        """Adam's step size for classifiers and autoencoders."""
 
 
 class IndexModule(ABC):
@@ -66,13 +27,15 @@ class IndexModule(ABC):
 
     Args:
         setup: what will be met.
-        options: the strategy's options.
+        options: how it is trained.
     """
 
     def __init__(self, setup: Setup, options: IndexOptions) -> None:
         self.options = options
         self.randomness = setup.randomness
-        self.shape = setup.scenario.input_shape
+        channels, *sides = setup.scenario.input_shape
+        height, width = (-(-side // options.index_pool) for side in sides)
+        self.shape = (channels, height, width)
         self.num_tasks = len(setup.scenario)
         storage = setup.scenario.experiences[0].train.storage
         self.scale, self.shift, self.dtype = storage.scale, storage.shift, next(setup.build_network().parameters()).dtype
@@ -110,15 +73,17 @@ class IndexModule(ABC):
         """
 
     def images(self, x: Tensor) -> Tensor:
-        """Take the network's normalisation back.
+        """Take the network's normalisation back, and average over neighbouring pixels.
 
         Args:
             x: float [B, C, H, W], normalised as for the network.
 
         Returns:
-            The same images in [-1, 1], laid out plainly.
+            The images in [-1, 1], laid out plainly, `index_pool` times smaller (a window at the edge may hold fewer pixels).
         """
-        return (((x - self.shift) / self.scale) / 127.5 - 1).to(x.dtype, memory_format=torch.contiguous_format)
+        plain = (((x - self.shift) / self.scale) / 127.5 - 1).to(x.dtype, memory_format=torch.contiguous_format)
+        pool = self.options.index_pool
+        return functional.avg_pool2d(plain, pool, ceil_mode=True) if pool > 1 else plain
 
     def bytes(self, learned: int) -> dict[str, int]:
         """What is kept from task to task.

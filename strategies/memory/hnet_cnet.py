@@ -9,19 +9,20 @@ cross-entropy over its own classes, what older tasks do not use,
 and answers with its own head. Given the right index, old answers never change. The H-net (`hnet`, `hnet_gan`) names the task of each image:
 x -> index J -> the part of the C-net that is J's -> class. Images of several tasks in one batch are parted by index, one pass for each.
 
-No code of the authors' is public. From the sources come stacking, generators, binary classifiers and the argmax; INFERRED are equal shares,
-the initialisation of new weights, batch norm, residual and linear layers, and everything about how the H-net is trained.
+No code of the authors' is public, and no full text was at hand. From the abstracts comes that the index is estimated for each image and
+that old answers stay; from one second-hand summary of version 3 come stacking, a generator and a binary classifier for each task, and the
+argmax. INFERRED are that the H-net is that version's index module, equal shares, the initialisation of new weights, batch norm, residual
+and linear layers, and everything about how the H-net is trained.
 
-The GAN index, trained as we infer it, hardly works with generators of minutes (index right in 26 % on Split MNIST, 34 % on a sequence of
-three sets; autoencoders 94 and 99: RESULTS.md). Choose `strategy.index=autoencoder` where the index matters more than the paper.
+What an index from generators is worth depends on how well they are trained (`hnet_gan` says how); autoencoders, which are no part of the
+paper, name the task more surely still.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,54 +30,17 @@ from torch.nn import functional
 
 from scenarios.errors import UserError
 from scenarios.experience import Batch, Experience, Scenario
-from scenarios.options import option
 from strategies.base import Setup, Strategy
 from strategies.memory.hnet import AutoencoderIndex, IndexModule
 from strategies.memory.hnet_gan import GanIndex, SoftmaxIndex
+from strategies.memory.hnet_options import HnetCnetConfig, in_force, resolve
 from strategies.memory.routing import diagnose_routing
-from strategies.networks.generative import Kind
 from strategies.networks.network import OUT_OF_PLAY
 from strategies.networks.stacked import StackedNetwork
 from strategies.networks.stacking import Plan
 from strategies.phase import Phase, Step, Update
 
-IndexKind = Literal["gan", "softmax", "autoencoder", "oracle"]
 MODULES: dict[str, type[IndexModule]] = {"gan": GanIndex, "softmax": SoftmaxIndex, "autoencoder": AutoencoderIndex}
-
-
-@dataclass(frozen=True, kw_only=True)
-class HnetCnetConfig:
-    """Options of `hnet-cnet`.
-
-    Attributes:
-        index: how the task of an image is named: gan, softmax, autoencoder, or oracle (by the task label, without an H-net); unless given,
-            oracle in setting task and gan in the others.
-        shares: for each experience, the share of each layer that it and its predecessors use, for instance 0.5,0.8,1; equal unless given.
-        old_rows_read_new_channels: whether a new task also trains weights from its channels to old filters (used by it alone).
-        index_network: networks of the H-net: mlp (quick on a CPU) or conv (after DCGAN).
-        index_width: their width (32 is usual for conv).
-        latent: length of a generator's noise, or of an autoencoder's code.
-        generator_iterations: steps in which a generator or autoencoder learns a task.
-        index_iterations: steps in which the classifiers learn to tell a new task apart.
-        index_images: what the classifiers see of the newest task: generated and real images, or generated ones alone as of all others, so
-            that they cannot take what tells real from generated for what tells new from old.
-        index_batch_size: images a step, of the H-net.
-        generator_learning_rate: Adam's step size for generators and their critic.
-        index_learning_rate: Adam's step size for classifiers and autoencoders.
-    """
-
-    index: IndexKind | None = None
-    shares: tuple[float, ...] | None = option(None, low=0, high=1)
-    old_rows_read_new_channels: bool = True
-    index_network: Kind = "mlp"
-    index_width: int = option(256, low=1)
-    latent: int = option(64, low=1)
-    generator_iterations: int = option(1000, low=1)
-    index_iterations: int = option(500, low=1)
-    index_images: Literal["both", "generated"] = "both"
-    index_batch_size: int = option(64, low=2)
-    generator_learning_rate: float = option(5e-4, low=0)
-    index_learning_rate: float = option(1e-3, low=0)
 
 
 class HnetCnet(Strategy):
@@ -97,7 +61,7 @@ class HnetCnet(Strategy):
         """
         self.setup = setup
         scenario = setup.scenario
-        kind = self.config.index or ("oracle" if scenario.setting == "task" else "gan")
+        kind, options = resolve(self.config, scenario.setting, scenario.input_shape)
         if kind == "oracle" and scenario.setting != "task":
             raise UserError(
                 f"strategy.index=oracle reads the task label, which setting '{scenario.setting}' does not give; "
@@ -108,8 +72,8 @@ class HnetCnet(Strategy):
         outputs = [experience.outputs for experience in scenario.experiences]
         plan = Plan(self._shares(len(scenario)), self.config.old_rows_read_new_channels)
         self.network = StackedNetwork(setup.build_network(), scenario.input_shape[0], outputs, plan)
-        self.index_kind = kind
-        self.hnet = MODULES[kind](setup, self.config) if kind != "oracle" else None
+        self.in_force = {"index": kind, **in_force(kind, options)}
+        self.hnet = MODULES[kind](setup, options) if kind != "oracle" else None
         self.needs_label = self.hnet is None
         self.learned = 0
 
@@ -265,8 +229,8 @@ class HnetCnet(Strategy):
         """What each task takes of the C-net, and what the H-net takes.
 
         Returns:
-            `capacity`: for each layer and task, the filters that it uses and the weights that it trains; `hnet`: its kind, its bytes, and
-            how many images a replay memory of as many bytes would hold.
+            `capacity`: for each layer and task, the filters that it uses and the weights that it trains; `hnet`: its kind, the options that
+            it goes by, its bytes, and how many images a replay memory of as many bytes would hold.
         """
         capacity = [
             {
@@ -277,7 +241,7 @@ class HnetCnet(Strategy):
             for name, layer in self.network.layers().items()
         ]
         if self.hnet is None:
-            return {"capacity": capacity, "hnet": {"index": self.index_kind}}
+            return {"capacity": capacity, "hnet": self.in_force}
         kept = self.hnet.bytes(self.learned)
         images = sum(kept.values()) // prod(self.setup.scenario.input_shape)
-        return {"capacity": capacity, "hnet": {"index": self.index_kind, "bytes": kept, "replay_images_of_as_many_bytes": images}}
+        return {"capacity": capacity, "hnet": {**self.in_force, "bytes": kept, "replay_images_of_as_many_bytes": images}}

@@ -1,13 +1,19 @@
 """Index modules that generate: one generator for each task stands for its images when they are gone (see `hnet`).
 
-When task J comes, a generator G_J learns its images (non-saturating GAN loss) and is frozen. Then the classifiers are trained on, on what
-G_1..G_J generate and on J's real images. `gan` (the paper's, as far as it is known) has a binary classifier B_i for each task: task i is
-positive, all else negative, both sides count alike, and J = argmax_i B_i(x). `softmax` has one classifier over the tasks. Networks, steps
-and step sizes are INFERRED.
+When task J comes, a generator G_J learns its images and is frozen; the classifiers are then trained on what G_1..G_J generate. `gan` has a
+binary classifier B_i for each task: task i is positive, all else negative, both sides count alike, and J = argmax_i B_i(x). `softmax` has
+one classifier over the tasks.
 
-Only the newest task's real images are shown to the classifiers, so what tells real from generated images speaks for that task; its
-generated images are among the examples to counter this. Where the generators are poor that is not enough, and every real image is named
-after the newest task; `strategy.index_images=generated` shows generated images of all tasks alike (ours, not the paper's).
+Known of the paper's H-net, from one second-hand summary of the method's text: a GAN for each task, a binary classifier B_i that learns
+whether an image resembles what *its generator* makes, and the argmax. Nothing there mentions real images for the classifiers, so
+`index_images=generated` is the reading that is closest to it; `both` is ours. Networks, losses, steps and step sizes are INFERRED. Four
+things are ours, switched off by 0 (pool: 1); without them the generators of minutes are told from real images by their background alone:
+
+    index_pool                the H-net looks at images averaged over 2 x 2 pixels,
+    generator_average         kept is the mean over the steps' weights, plain at first, then exponential,
+    generator_reconstruction  an encoder E, dropped after the task, adds to the generator's non-saturating loss
+                              weight * mean over images of |G(E(x)) - x|^2 + KL(E(x) || N(0, I)), as in VAE/GAN (Larsen et al. 2016),
+    index_noise               noise on the pixels that the classifiers are trained on, so that they do not go by what only generators do.
 """
 
 from __future__ import annotations
@@ -15,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +30,7 @@ from torch.nn import functional
 from scenarios.batches import GeneratorFor, Shuffled
 from scenarios.experience import Experience
 from strategies.memory.hnet import IndexModule
-from strategies.networks.generative import critic, generator
+from strategies.networks.generative import RunningMean, critic, generator
 from strategies.phase import Optimizer, Phase, Step, Update
 
 
@@ -34,10 +40,12 @@ class NoisyBatch(NamedTuple):
     Attributes:
         real: float [B, C, H, W], normalised as for the network.
         noise: float [n, m, latent].
+        pixels: float [k, C', H', W'], noise for the pixels that classifiers see; k is 0 where there is none.
     """
 
     real: Tensor
     noise: Tensor
+    pixels: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +55,12 @@ class WithNoise:
     Attributes:
         images: the real images.
         shape: of the noise in a batch.
+        pixels: shape of the noise for pixels.
     """
 
     images: Shuffled
     shape: tuple[int, int, int]
+    pixels: tuple[int, int, int, int] = (0, 0, 0, 0)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -64,22 +74,30 @@ class WithNoise:
         Yields:
             The batches.
         """
-        noise = generator_for("noise")
+        noise, pixels = generator_for("noise"), generator_for("pixel noise")
         for batch in self.images.epoch(generator_for):
-            yield NoisyBatch(batch.x, torch.randn(self.shape, generator=noise).to(batch.x))
+            drawn = torch.randn(self.shape, generator=noise), torch.randn(self.pixels, generator=pixels)
+            yield NoisyBatch(batch.x, *(part.to(batch.x) for part in drawn))
 
 
 class GanIndex(IndexModule):
     """A generator and a binary classifier for each task; the highest score names the task."""
 
     def build(self) -> nn.ModuleDict:
-        """Make generators, classifiers and the critic that the present generator is trained against.
+        """Make generators and classifiers, and what a generator is trained with: the running mean, the critic and the encoder.
 
         Returns:
-            The networks.
+            The networks; only those in lists are kept from task to task.
         """
-        generators = [self._new(self._generator, "generator", task) for task in range(self.num_tasks)]
-        parts = {"generators": nn.ModuleList(generators), "classifiers": self.classifiers(), "critic": self._new(self._critic, "critic", 0)}
+        options = self.options
+        parts = {
+            "generators": nn.ModuleList(self._new(self._generator, "generator", task) for task in range(self.num_tasks)),
+            "classifiers": self.classifiers(),
+            "critic": self._new(self._critic, "critic", 0),
+            "learner": RunningMean(self._new(self._generator, "generator", 0), options.generator_average),
+        }
+        if options.generator_reconstruction:
+            parts["encoder"] = self._new(self._encoder, "encoder", 0)
         return nn.ModuleDict(parts)
 
     def classifiers(self) -> nn.ModuleList:
@@ -97,6 +115,9 @@ class GanIndex(IndexModule):
     def _critic(self, outputs: int = 1) -> nn.Module:
         return critic(self.options.index_network, self.options.index_width, self.shape, outputs)
 
+    def _encoder(self) -> nn.Module:
+        return self._critic(2 * self.options.latent)
+
     def phases(self, experience: Experience) -> list[Phase]:
         """Learn to generate a task's images, then to tell the tasks apart (where there are two).
 
@@ -113,33 +134,63 @@ class GanIndex(IndexModule):
 
     def _generator_phase(self, experience: Experience) -> Phase:
         options, task = self.options, experience.index
-        made, judge = self.networks["generators"][task], self.networks["critic"]  # type: ignore[index]
+        kept, judge = self.networks["generators"][task], self.networks["critic"]  # type: ignore[index]
+        learner: Any = self.networks["learner"]
+        encoder = self.networks["encoder"] if options.generator_reconstruction else None
         adam = Optimizer(kind="adam", learning_rate=options.generator_learning_rate, betas=(0.5, 0.999))
 
         def begin() -> None:
             judge.load_state_dict(self._new(self._critic, "critic", task).state_dict())
+            if encoder is not None:
+                encoder.load_state_dict(self._new(self._encoder, "encoder", task).state_dict())
+            learner.begin(kept)
 
         def judge_loss(batch: Any) -> Step:
             with torch.no_grad():
-                generated = made(batch.noise[0])
+                generated = learner.module(batch.noise[0])
             return Step(functional.softplus(-judge(self.images(batch.real))).mean() + functional.softplus(judge(generated)).mean())
 
-        def generator_loss(batch: Any) -> Step:
-            return Step(functional.softplus(-judge(made(batch.noise[1]))).mean())
-
-        source: Any = WithNoise(
-            Shuffled(experience.train, options.index_batch_size, drop_last=True), (2, options.index_batch_size, options.latent)
-        )
         updates = (
             Update(loss=judge_loss, parameters=judge.parameters, name="critic", optimizer=adam),
-            Update(loss=generator_loss, parameters=made.parameters, name="generator", optimizer=adam),
+            Update(
+                loss=self.generator_loss,
+                parameters=lambda: [*learner.module.parameters(), *(encoder.parameters() if encoder is not None else ())],
+                name="generator",
+                optimizer=adam,
+                after_step=partial(learner.add_to, kept),
+            ),
         )
+        noise = (2 if encoder is None else 3, options.index_batch_size, options.latent)
+        source: Any = WithNoise(Shuffled(experience.train, options.index_batch_size, drop_last=True), noise)
         return Phase(name="generator", batches=source, updates=updates, iterations=options.generator_iterations, begin=begin, fresh=True)
+
+    def generator_loss(self, batch: Any) -> Step:
+        """The non-saturating loss of the generator that is being trained, and the encoder's term where there is one.
+
+        Args:
+            batch: real images of the task, and three portions of noise, the second to generate from and the third for codes.
+
+        Returns:
+            The step.
+        """
+        judge: Any = self.networks["critic"]
+        made = cast(RunningMean, self.networks["learner"]).module
+        weight = self.options.generator_reconstruction
+        if not weight:
+            return Step(functional.softplus(-judge(made(batch.noise[1]))).mean())
+        images = self.images(batch.real)
+        mean, log_variance = self.networks["encoder"](images).chunk(2, 1)
+        codes = mean + (log_variance / 2).exp() * batch.noise[2, : len(images)]
+        free, rebuilt = made(torch.cat([batch.noise[1], codes])).split([len(batch.noise[1]), len(images)])
+        error = (rebuilt - images).square().flatten(1).sum(1) + 0.5 * (mean**2 + log_variance.exp() - log_variance - 1).sum(1)
+        return Step(functional.softplus(-judge(free)).mean() + weight * error.mean())
 
     def _classifier_phase(self, experience: Experience) -> Phase:
         options, task = self.options, experience.index
-        each = -(-options.index_batch_size // (task + 2))
-        source: Any = WithNoise(Shuffled(experience.train, each, drop_last=True), (task + 1, each, options.latent))
+        portions = task + 1 + (options.index_images == "both")
+        each = -(-options.index_batch_size // portions)
+        pixels = (portions * each if options.index_noise else 0, *self.shape)
+        source: Any = WithNoise(Shuffled(experience.train, each, drop_last=True), (task + 1, each, options.latent), pixels)
         update = Update(
             loss=partial(self.classifier_loss, task=task),
             parameters=self.networks["classifiers"].parameters,
@@ -149,21 +200,23 @@ class GanIndex(IndexModule):
         return Phase(name="index", batches=source, updates=(update,), iterations=options.index_iterations, fresh=True)
 
     def mixture(self, batch: NoisyBatch, task: int) -> tuple[Tensor, Tensor]:
-        """Images of all tasks: generated ones and, if they are to be seen, real ones of the newest.
+        """Images of all tasks, with noise on their pixels: generated ones and, if they are to be seen, real ones of the newest.
 
         Args:
-            batch: real images of the newest task, and noise for each task [task + 1, m, latent].
+            batch: real images of the newest task, noise for each task [task + 1, m, latent], and noise for the pixels.
             task: the newest task.
 
         Returns:
             Images [n, C, H, W], and their tasks, int64 [n].
         """
         with torch.no_grad():
-            generated = [self.generated(number, batch.noise[number]) for number in range(task + 1)]
+            shown = [self.generated(number, batch.noise[number]) for number in range(task + 1)]
         tasks = torch.arange(task + 1, device=batch.noise.device).repeat_interleave(batch.noise.shape[1])
-        if self.options.index_images == "generated":
-            return torch.cat(generated), tasks
-        return torch.cat([*generated, self.images(batch.real)]), torch.cat([tasks, tasks.new_full((len(batch.real),), task)])
+        if self.options.index_images == "both":
+            shown.append(self.images(batch.real))
+            tasks = torch.cat([tasks, tasks.new_full((len(batch.real),), task)])
+        images = torch.cat(shown)
+        return (images + self.options.index_noise * batch.pixels[: len(images)] if len(batch.pixels) else images), tasks
 
     def generated(self, task: int, noise: Tensor) -> Tensor:
         """What a finished generator makes of noise.

@@ -93,6 +93,49 @@ def _normalised(layer: nn.Module, norm: nn.Module) -> nn.Module:
     return nn.Sequential(layer, norm, nn.ReLU())
 
 
+class RunningMean(nn.Module):
+    """A module that is trained, and the mean over the steps' weights (and statistics) that is kept instead.
+
+    The mean is plain until it spans 1 / (1 - decay) steps and exponential from then on, so that nothing of the initial weights stays in it.
+
+    Args:
+        module: the one that is trained.
+        decay: of the exponential mean; 0 keeps the last step's weights.
+    """
+
+    steps: Tensor
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        super().__init__()
+        self.module = module
+        self.decay = decay
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    def begin(self, kept: nn.Module) -> None:
+        """Begin to train from what is kept.
+
+        Args:
+            kept: a module of the same kind.
+        """
+        self.module.load_state_dict(kept.state_dict())
+        self.steps.zero_()
+
+    @torch.no_grad()
+    def add_to(self, kept: nn.Module) -> None:
+        """Take up the step that was just made.
+
+        Args:
+            kept: holds the mean.
+        """
+        self.steps += 1
+        weight = self.steps.double().reciprocal().clamp(min=1 - self.decay)
+        for mean, now in zip([*kept.parameters(), *kept.buffers()], [*self.module.parameters(), *self.module.buffers()]):
+            if mean.is_floating_point():
+                mean.lerp_(now, weight.to(mean))
+            else:
+                mean.copy_(now)
+
+
 class Crop(nn.Module):
     """The upper left part of images.
 

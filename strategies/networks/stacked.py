@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import Parameter, functional
 
+from scenarios.errors import UserError
 from strategies.networks.network import OUT_OF_PLAY, Network
 from strategies.networks.resnet import PaddedShortcut
 from strategies.networks.stacking import Bounds, Plan, Selection, StackedLayer, StackedNorm, StackedShortcut, StackedUnit
@@ -22,6 +23,9 @@ class StackedNetwork(nn.Module):
         channels: of its input.
         outputs: for each task, the outputs of its head.
         plan: how layers are shared.
+
+    Raises:
+        UserError: the network has parameters outside of units, which tasks cannot share by stacking.
     """
 
     def __init__(self, network: Network, channels: int, outputs: Sequence[range], plan: Plan) -> None:
@@ -66,6 +70,13 @@ class StackedNetwork(nn.Module):
             stacked[name] = StackedUnit(layer, norm)
             before, last = rows, unit.out_channels
         replace_units(network, lambda name, unit: stacked[name])
+        shared = tuple(f"{unit}." for unit in stacked)
+        loose = [name for name, _ in network.named_parameters() if not name.startswith(("head.", *shared))]
+        if loose:
+            raise UserError(
+                f"hnet-cnet shares out a network's units, and this network's {loose[0]} is in none; wrap its layers and batch norms in "
+                "strategies.networks.unit.Unit, or choose another --network"
+            )
         return before, last
 
     def features(self, x: Tensor, task: int) -> Tensor:

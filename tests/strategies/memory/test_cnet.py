@@ -6,13 +6,16 @@ from fractions import Fraction
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from scenarios.errors import UserError
 from strategies.networks import build
+from strategies.networks.network import Network
 from strategies.networks.registry import networks
 from strategies.networks.stacked import StackedNetwork
 from strategies.networks.stacking import Plan, StackedLayer, StackedNorm
+from strategies.networks.unit import Unit
 
 BLOCKS = [range(0, 2), range(2, 4), range(4, 6)]
 CASES = [
@@ -178,3 +181,11 @@ def test_too_many_tasks_and_bad_shares_are_refused_before_training():
         stacked(("mlp", {"hidden": (2,)}, (1, 6, 6)))
     with pytest.raises(UserError, match="nothing left for experience 2"):
         stacked(CASES[0], shares=(Fraction(1, 2), Fraction(1), Fraction(1)))
+
+
+@pytest.mark.parametrize("wrapped", [0, 1])
+def test_a_network_with_parameters_outside_of_units_is_refused(wrapped):
+    layers = [nn.Linear(36, 9), nn.Linear(9, 9)]
+    layers[:wrapped] = map(Unit, layers[:wrapped])
+    with pytest.raises(UserError, match=f"this network's {1 + wrapped}.weight is in none; wrap"):
+        StackedNetwork(Network(nn.Sequential(nn.Flatten(), *layers), 9, BLOCKS), 1, BLOCKS, Plan(equal_shares(3), True))
