@@ -72,10 +72,12 @@ def evaluate_episodes(
 
 # How many of the labels that a learner gives the queries are right, after each number of adaptation steps, from none.
 def _pseudo_labels(strategy: Any, stream: EpisodeStream, episodes: int) -> dict[str, list[float]]:
-    shown = strategy.diagnostics(stream.batch(0, episodes)) if hasattr(strategy, "diagnostics") else {}
-    if "pseudo_label_accuracy" not in shown:
+    batch = stream.batch(0, episodes)
+    labels = strategy.pseudo_labels(batch) if hasattr(strategy, "pseudo_labels") else None
+    if labels is None:
         return {}
-    means, halves = per_step(shown["pseudo_label_accuracy"].cpu())
+    right = (labels == batch.query_y[:, None]).double().sum(-1) / (batch.query_y >= 0).sum(1, keepdim=True)
+    means, halves = per_step(right.cpu())
     return {"pseudo_label_accuracy": means.tolist(), "pseudo_label_ci95": halves.tolist()}
 
 

@@ -75,7 +75,7 @@ def adaptation(run: Run) -> Figure | None:
         _band(axes, 100 * numpy.array(values["per_step"]), 100 * numpy.array(values["per_step_ci95"]), colour, name)
     if "pseudo_label_accuracy" in result:
         mean, half = 100 * numpy.array(result["pseudo_label_accuracy"]), 100 * numpy.array(result["pseudo_label_ci95"])
-        _band(axes, mean, half, style.OKABE_ITO[len(series)], "pseudo labels for the next step")
+        _band(axes, mean, half, style.OKABE_ITO[len(series)], "pseudo labels")
     axes.axhline(100 / result["ways"], color=style.GREY, linewidth=0.9, linestyle=":", label="chance")
     axes.set_xlabel("adaptation steps", fontsize=9.5, color=style.INK)
     axes.set_ylabel("accuracy on the queries, %", fontsize=9.5, color=style.INK)

@@ -164,6 +164,17 @@ class MetaStrategy(Strategy):
         """
         return self.answer(batch, training=False)
 
+    def pseudo_labels(self, batch: EpisodeBatch) -> Tensor | None:
+        """The labels that the learner itself gives the queries.
+
+        Args:
+            batch: the episodes.
+
+        Returns:
+            int64 [E, T + 1, Q] after each number of adaptation steps, from none, -1 where there is none; None for a learner without.
+        """
+        return None
+
     def diagnostics(self, batch: EpisodeBatch) -> dict[str, Tensor]:
         """What the method did inside episodes, for plots and tables.
 

@@ -139,18 +139,19 @@ class Maml(MetaStrategy):
         """The inner step size, or where it starts from."""
         return self.config.inner_rate if self.config.inner_rate is not None else (0.4 if self.grey else 0.01)
 
-    def inner(self, training: bool, answers: tuple[int, ...] | None = None) -> InnerLoop:
+    def inner(self, training: bool, answers: tuple[int, ...] | None = None, more: int = 0) -> InnerLoop:
         """The inner loop as it now stands.
 
         Args:
             training: with the training's number of steps, and gradients for the outer loop.
             answers: after which numbers of steps queries are answered; None for after the last.
+            more: further steps.
 
         Returns:
             The inner loop.
         """
         config = self.config
-        steps = self.inner_steps if training else (config.test_steps or self.inner_steps)
+        steps = more + (self.inner_steps if training else (config.test_steps or self.inner_steps))
         first = config.first_order or self.iteration < config.first_order_iterations or not training
         return InnerLoop(
             net=self.net,
@@ -222,19 +223,34 @@ class Maml(MetaStrategy):
         return logits if steps else logits[0]
 
     @torch.no_grad()
-    def evaluated(self, batch: EpisodeBatch, answers: tuple[int, ...] | None = None) -> Params:
+    def evaluated(self, batch: EpisodeBatch, answers: tuple[int, ...] | None = None, more: int = 0) -> Params:
         """Adapt to episodes as in evaluation.
 
         Args:
             batch: the episodes.
             answers: after which numbers of steps queries are answered; None for after the last.
+            more: further steps than the learner takes.
 
         Returns:
             What `InnerLoop.run` gives, stacked.
         """
-        inner = self.inner(False, answers)
+        inner = self.inner(False, answers, more)
         found = [engines.run(name, inner, tasks) for name, _, tasks in self._chunks(inner, batch, test=True)]
         return {name: torch.cat([each[name] for each in found]) for name in found[0]}
+
+    def pseudo_labels(self, batch: EpisodeBatch) -> Tensor | None:
+        """The labels that the learner itself gives the queries.
+
+        Args:
+            batch: the episodes.
+
+        Returns:
+            int64 [E, T + 1, Q] after each number of adaptation steps, from none, -1 where there is none; None for a learner without.
+        """
+        if not self.parts["support"].query_passes:
+            return None
+        # What it would go by in a further step are its labels after the last.
+        return self.evaluated(batch, more=1).get("pseudo_labels")
 
     def diagnostics(self, batch: EpisodeBatch) -> dict[str, Tensor]:
         """What the method did inside episodes; T steps, L tensors.
@@ -244,7 +260,7 @@ class Maml(MetaStrategy):
 
         Returns:
             Of L2F `attenuation` [E, L]; of CxGrad `log_gamma` [E, T, L] and `context_norm` [E, T]; of TAPL `pseudo_label_accuracy` [E, T],
-            whose column k is of the labels made after k steps.
+            of the labels that each step goes by.
         """
         found = self.evaluated(batch)
         kept: dict[str, Tensor] = {name: found[name] for name in DIAGNOSTICS if name in found}

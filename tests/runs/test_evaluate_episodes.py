@@ -90,7 +90,8 @@ def test_accuracy_of_pseudo_labels_is_measured_after_every_number_of_steps(monke
     one = make_plan({**request, "strategy": {"name": "tapl", "inner_steps": 2}}, Progress())
     found = evaluate_episodes(one.strategy, one.scenario, batch_size=100)
     batch = one.scenario.experiences[0].test.batch(0, 4)
-    right = (one.strategy.evaluated(batch)["pseudo_labels"] == batch.query_y[:, None]).double().mean((0, 2))
+    right = (one.strategy.pseudo_labels(batch) == batch.query_y[:, None]).double().mean((0, 2))
+    assert right[:2].tolist() == pytest.approx(one.strategy.diagnostics(batch)["pseudo_label_accuracy"].mean(0).tolist())
     assert found.summary["few_shot_accuracy"]["pseudo_label_accuracy"] == pytest.approx(right.tolist())
     rows = [row for row in found.rows if row["metric"] == "pseudo_label_accuracy"]
     assert [(row["step"], row["value"]) for row in rows] == [(k, pytest.approx(value)) for k, value in enumerate(right.tolist())]

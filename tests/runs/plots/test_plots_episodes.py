@@ -71,6 +71,6 @@ def test_accuracy_of_pseudo_labels_stands_beside_that_of_the_answers(tmp_path: P
     assert figure is not None
     axes: Any = figure.subfigs[-1].axes[0] if figure.subfigs else figure.axes[0]
     answers, labels, _ = axes.get_lines()
-    assert len(answers.get_ydata()) == 3 and list(labels.get_xdata()) == [0, 1]
+    assert len(answers.get_ydata()) == 3 and list(labels.get_xdata()) == [0, 1, 2]
     expected = run.summary["few_shot_accuracy"]["pseudo_label_accuracy"]
     assert list(labels.get_ydata()) == pytest.approx([100 * value for value in expected])

@@ -220,6 +220,14 @@ def test_accuracy_of_pseudo_labels_is_shown_for_every_step_padded_or_not() -> No
     assert torch.equal(shown, one.diagnostics(padded(batch))["pseudo_label_accuracy"])
 
 
+def test_labels_after_the_last_step_are_those_of_propagation_under_the_adapted_network() -> None:
+    one, batch = learner("tapl", "conv", answer="scores", **OPTIONS), episodes(queries=4, noise=1.5)
+    found = one.pseudo_labels(batch)
+    assert torch.equal(found[:, :-1], one.evaluated(batch)["pseudo_labels"])
+    assert torch.equal(found.transpose(0, 1), one.episode_logits(batch, steps=True).argmax(-1))
+    assert learner("l2f", "conv").pseudo_labels(batch) is None
+
+
 THROUGH = {"labels": "soft", "label_gradient": "through"}
 
 
