@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 import torch
@@ -45,18 +47,42 @@ def make(spec: Optimizer, parameters: Iterable[Parameter] | Iterable[dict[str, A
     rate, decay = spec.learning_rate, spec.weight_decay
     optimizer: torch.optim.Optimizer
     if spec.kind == "sgd":
-        optimizer = torch.optim.SGD(given, lr=rate, momentum=spec.momentum, weight_decay=decay, fused=True)
+        optimizer = eager(torch.optim.SGD)(given, lr=rate, momentum=spec.momentum, weight_decay=decay, fused=True)
         _begin_momentum(optimizer)
     elif spec.kind == "adam":
-        optimizer = torch.optim.Adam(given, lr=rate, betas=spec.betas, weight_decay=decay, fused=True)
+        optimizer = eager(torch.optim.Adam)(given, lr=rate, betas=spec.betas, weight_decay=decay, fused=True)
     else:
-        optimizer = torch.optim.AdamW(given, lr=rate, betas=spec.betas, weight_decay=decay, fused=True)
+        optimizer = eager(torch.optim.AdamW)(given, lr=rate, betas=spec.betas, weight_decay=decay, fused=True)
     for group in optimizer.param_groups:
         group.setdefault("initial_lr", group["lr"])
     return optimizer
 
 
-def _begin_momentum(optimizer: torch.optim.SGD) -> None:
+@cache
+def eager(kind: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
+    """The same optimiser without the import of torch's compiler, which its first step would bring (2 seconds).
+
+    Torch's optimisers wrap `step` in breaks for the compiler's graphs, and the bookkeeping methods in a switch that turns the compiler off;
+    both import the compiler when they are first called, though nothing is compiled here. Where torch is made otherwise than this knows,
+    the class is given back as it is: slower to start, and the same numbers.
+
+    Args:
+        kind: a class of torch.optim.
+
+    Returns:
+        A class that makes the same steps.
+    """
+    step = inspect.unwrap(kind.step)
+    if step is kind.step or next(iter(inspect.signature(step).parameters), "") != "self":
+        return kind
+    for method in vars(torch.optim.Optimizer).values():
+        wrapped = getattr(method, "__wrapped__", None)
+        if wrapped is not None and getattr(method, "__module__", "") == wrapped.__module__ and not hasattr(wrapped, "__dynamo_disable"):
+            wrapped.__dynamo_disable = wrapped
+    return type(kind.__name__, (kind,), {"step": torch.no_grad()(step), "__module__": kind.__module__})
+
+
+def _begin_momentum(optimizer: torch.optim.Optimizer) -> None:
     # The fused kernel takes no mixture of parameters with momentum and without, as where a block of the head joins later. Starting all
     # at 0 is the same as starting from the first gradient, since momentum is not dampened.
     for group in optimizer.param_groups:
