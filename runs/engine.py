@@ -152,6 +152,8 @@ class Engine:
         if self.hooks:
             experience = self.hooks.arrive(experience, fresh=start.phase == 0 and start.fresh)
         phases = self.strategy.phases(experience)
+        lengths = [(phase.name, phase_length(phase, self.train)[1]) for phase in phases]
+        self.progress.start_experience(experience.index, lengths, start.phase)
         for number, phase in enumerate(phases):
             if number < start.phase:
                 continue

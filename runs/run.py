@@ -149,7 +149,9 @@ class Run:
                 only_seen=options.stream == "seen",
                 precision=self.plan.train.precision,
             )
-        self.seconds["evaluate"] += time.perf_counter() - clock
+        seconds = time.perf_counter() - clock
+        self.seconds["evaluate"] += seconds
+        self.progress.tested(seconds)
         after = learned - 1 if learned else "initial"
         if self.store:
             self.store.append_metrics([{"after_experience": after, **row} for row in result.rows])
