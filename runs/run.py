@@ -88,6 +88,7 @@ class Run:
         options = plan.evaluation
         self.selection = Selection(plan.strategy, options.validate_every, options.ensemble, options.batch_size)
         self._started = time.perf_counter()
+        self.start_seconds, self.progress.begun = self._started - self.progress.begun, self._started
         self._saved = -math.inf
 
     def go(self, resume: bool) -> RunResult:
@@ -308,6 +309,7 @@ class Run:
             **plan.strategy.report(),
             **(self.contest.report(matrix, self.controls) if self.contest else {}),
             "wall_seconds": self.wall_seconds(),
+            "start_seconds": self.start_seconds,
             "train_seconds": self.engine.train_seconds,
             "phase_seconds": self.engine.phase_seconds,
             "evaluate_seconds": self.seconds["evaluate"],

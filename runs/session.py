@@ -69,13 +69,16 @@ def one(request: Mapping[str, Any], folder: Path, console: Console, *, quiet: bo
     Raises:
         StoppedError: it was interrupted, or diverged.
     """
-    from runs import plots
-    from runs.engine import DivergenceError, InterruptedRunError
-    from runs.plan import make_plan
+    from runs import config
     from runs.showing.progress import Progress, Terminal
-    from runs.simulation import carry_out
 
     progress = Progress() if quiet else Terminal(console)
+    progress.say(f"{config.named(request, 'strategy')[0]} on {config.named(request, 'scenario')[0]}: starting")
+    # Torch takes seconds to import: the user has read the first line by then. Matplotlib waits until there is something to draw.
+    from runs.engine import DivergenceError, InterruptedRunError
+    from runs.plan import make_plan
+    from runs.simulation import carry_out
+
     plan = make_plan(request, progress)
     progress.say(
         f"{plan.scenario.name}, setting {plan.scenario.setting}: {len(plan.scenario)} experiences of {plan.scenario.data['name']} "
@@ -89,6 +92,8 @@ def one(request: Mapping[str, Any], folder: Path, console: Console, *, quiet: bo
         raise StoppedError(f"interrupted; everything is saved: go on with `simulate resume {folder}`", 130) from None
     except DivergenceError as error:
         raise StoppedError(f"{error}; the last good checkpoint is {folder / 'checkpoint.pt'}; lower train.learning_rate", 3) from None
+    from runs import plots
+
     plots.draw(folder)
     return result
 

@@ -25,9 +25,13 @@ class Progress:
     """Silent: what a run reports to where nobody looks.
 
     The terminal's version overrides the drawing.
+
+    Attributes:
+        begun: when the present run was asked for (perf_counter's seconds).
     """
 
     def __init__(self) -> None:
+        self.begun = time.perf_counter()
         self._next = 0.0
 
     def due(self) -> bool:

@@ -40,7 +40,8 @@ def run(result: RunResult, console: Console) -> None:
     if "curvature" in summary:
         curvature(summary["curvature"], console)
     console.print(
-        f"{summary['wall_seconds']:.1f} s ({summary['train_seconds']:.1f} s training, {summary['evaluate_seconds']:.1f} s testing), "
+        f"{summary['wall_seconds']:.1f} s ({summary['train_seconds']:.1f} s training, {summary['evaluate_seconds']:.1f} s testing) "
+        f"after {summary['start_seconds']:.1f} s of starting, "
         f"peak memory {summary['peak_memory_bytes'] / 2**20:.0f} MiB, {summary['parameters']:,} parameters",
         highlight=False,
     )
