@@ -202,6 +202,7 @@ def recipe(name: str, out: Path | None, data_root: Path | None, scale: str, *, r
     """
     from runs.recording import recipe as recipes
     from runs.recording import records, results
+    from runs.recording.code import code
     from runs.recording.rows import count
 
     console = _console(False)
@@ -219,6 +220,10 @@ def recipe(name: str, out: Path | None, data_root: Path | None, scale: str, *, r
     if todo:
         minutes = content["scales"][scale].get("minutes", "?")
         console.print(f"{len(todo)} runs to do (all rows: about {minutes} minutes); writing to {folder}", highlight=False)
+        if code()["dirty"]:
+            console.print("the tree has changes that are in no commit; the records will say so", highlight=False)
+    else:
+        console.print("every run has a record; --repeat runs them again", highlight=False)
     for label, request in todo:
         place = recipes.place_of(folder, label, request)
         if not (place / "summary.json").exists():
@@ -230,8 +235,8 @@ def recipe(name: str, out: Path | None, data_root: Path | None, scale: str, *, r
             raise UserError(f"{place} was run with other options ({'; '.join(differs)}); move it away, or give another --out")
         if not records.append(name, record, home) and repeat:
             raise UserError(f"{place} holds a run that is recorded already; give another --out to repeat it")
-    if home == records.FOLDER:
-        results.refresh()
+        if home == records.FOLDER:
+            results.refresh()
     results.show(content, records.read(name, home), scale, console)
     console.print(f"records in {home / name}.jsonl", highlight=False)
 

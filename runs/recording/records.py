@@ -59,9 +59,10 @@ class Record:
 
     @property
     def code(self) -> str:
-        """The code in a word: its commit, marked where the tree had changes."""
-        code = self.environment["code"]
-        return (code["commit"] or code["version"])[:7] + {True: " with changes", False: ""}.get(code["dirty"], " with unknown changes")
+        """The code in a word: its commit, marked where the tree had changes; of a resumed run all of them."""
+        marks = {True: " with changes", False: "", None: " with unknown changes"}
+        codes = [*self.environment.get("resumed_from", []), self.environment["code"]]
+        return " and ".join((code["commit"] or code["version"])[:7] + marks[code["dirty"]] for code in codes)
 
     def number(self, metric: str) -> float | None:
         """A number of the summary.
@@ -118,14 +119,14 @@ def of_directory(directory: Path, scale: str, row: str) -> Record:
 
     config = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
     summary, environment = (json.loads((directory / f"{name}.json").read_text(encoding="utf-8")) for name in ("summary", "environment"))
-    kept = ("code", "python", "torch", "torchvision", "numpy", "device", "threads", "started")
+    kept = ("code", "resumed_from", "python", "torch", "torchvision", "numpy", "device", "threads", "started")
     return Record(
         scale,
         row,
         int(config["seed"]),
         {key: value for key, value in config.items() if key not in PLACES},
         without_bulk(summary),
-        {key: environment[key] for key in kept},
+        {key: environment[key] for key in kept if key in environment},
         hashlib.sha256((directory / "metrics.jsonl").read_bytes()).hexdigest(),
     )
 

@@ -190,7 +190,10 @@ def _row(entry: Mapping[str, Any], counted: Counted, requests: Sequence[Mapping[
 
 
 def _shown(label: str, request: Mapping[str, Any]) -> str:
+    from runs.plan import OPTIONAL
     from strategies.registry import strategies
 
-    beside = strategies.label(request["strategy"]["name"])
+    registries = {"strategy": strategies, **OPTIONAL}
+    labels = [registry.label(request[section]["name"]) for section, registry in registries.items() if request.get(section)]
+    beside = ", ".join(dict.fromkeys(filter(None, labels)))
     return f"{label} ({beside})" if beside else label

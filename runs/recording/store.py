@@ -72,13 +72,16 @@ class Store:
         self._lock.close()
 
     def write_environment(self, data: Mapping[str, Any], device: Any) -> None:
-        """Write down what the run was made with.
+        """Write down what the run was made with; of a run that goes on under other code, also what it began with.
 
         Args:
             data: name, origin and fingerprint of the data.
             device: the torch device.
         """
-        write_json(self.folder / "environment.json", environment(data, device))
+        path, now = self.folder / "environment.json", environment(data, device)
+        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else now
+        earlier = before.get("resumed_from", []) + ([before["code"]] if before["code"] != now["code"] else [])
+        write_json(path, {**now, **({"resumed_from": earlier} if earlier else {})})
 
     @property
     def metrics_length(self) -> int:
@@ -222,7 +225,7 @@ def environment(data: Mapping[str, Any], device: Any) -> dict[str, Any]:
         "device": {"type": device.type, "name": name, "capability": torch.backends.cpu.get_cpu_capability()},
         "threads": torch.get_num_threads(),
         "data": dict(data),
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "started": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
     }
 
 

@@ -56,6 +56,8 @@ def test_each_experience_is_drawn_from_when_it_was_learned(tmp_path, setting):
 def test_the_caption_says_what_was_run_on_what(tmp_path, plot):
     run = directories.read(make_run(tmp_path / "run", seed=3))
     assert "split-cifar10 · naive · setting task · seed 3 · generated data" in texts(plot(run))
+    run = directories.read(make_run(tmp_path / "other", strategy="xkfac"))
+    assert "split-cifar10 · xkfac (reconstruction) · setting task · seed 0 · generated data" in texts(plot(run))
 
 
 @pytest.mark.parametrize(("experiences", "labelled"), [(5, True), (8, True), (9, False), (20, False)])

@@ -64,6 +64,13 @@ def test_machines_and_changed_trees_are_told() -> None:
     assert "code 0123456, abcdef0 with changes." in text
 
 
+def test_a_run_that_went_on_under_other_code_names_both() -> None:
+    begun = {"version": "0.1.0", "commit": "fedcba98", "dirty": False}
+    assert made("one", 3, 0.55, resumed_from=[begun]).code == "fedcba9 and 0123456"
+    unknown = {"version": "0.1.0", "commit": None, "dirty": None}
+    assert made("one", 3, 0.55, code=unknown).code == "0.1.0 with unknown changes"
+
+
 def test_a_new_record_changes_the_rows_of_its_recipe_alone(tmp_path: Path) -> None:
     before = results.everything(tmp_path)
     content = recipe.read("split-mnist")
@@ -125,6 +132,7 @@ def test_a_recipe_runs_what_is_missing_and_records_it(tmp_path: Path, monkeypatc
     tiny = {**EXAMPLE, "scales": {"small": small}, "runs": {"one": {"strategy": "naive"}}}
     monkeypatch.setattr(recipe, "read", lambda name: tiny)
     monkeypatch.setattr(records, "home", lambda out: tmp_path / "records")
+    monkeypatch.setattr("runs.plots.draw", lambda folder: [])
     session.recipe("example", tmp_path / "out", None, "small", rows=None, repeat=False)
     first = records.read("example", tmp_path / "records")
     assert [(record.row, record.seed) for record in first] == [("one", 0), ("one", 1)]

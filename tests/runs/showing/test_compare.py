@@ -62,6 +62,17 @@ def test_options_of_the_same_last_name_are_told_apart_by_their_path(tmp_path):
     assert compare.collect([tmp_path])[0].label == "naive (network.width=1, strategy.width=1)"
 
 
+def test_a_method_that_could_not_be_read_in_full_says_so_in_every_table(tmp_path):
+    for strength in (1, 2):
+        make_run(tmp_path / f"xkfac{strength}", strategy="xkfac", options={"strategy.strength": strength})
+    make_run(tmp_path / "tapl", strategy="tapl")
+    found = compare.collect([tmp_path])
+    labels = {"tapl (reference design)", "xkfac (reconstruction, strength=1)", "xkfac (reconstruction, strength=2)"}
+    assert {group.label for group in found} == labels
+    table = compare.table(found)
+    assert all(label in compare.to_markdown(table) and label.split(",")[0] in compare.to_csv(table) for label in labels)
+
+
 def test_unequal_training_of_different_strategies_is_said_in_a_note(tmp_path):
     make_run(tmp_path / "a", strategy="naive", options={"train.epochs": 1})
     make_run(tmp_path / "b", strategy="rescl", options={"train.epochs": 5}, seed=1)
