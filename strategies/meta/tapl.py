@@ -28,6 +28,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from scenarios.errors import UserError
 from scenarios.options import option
 from strategies.meta.episodic.inner import Objective, Support, View, cross_entropy
 from strategies.meta.episodic.network import Params
@@ -65,6 +66,10 @@ class TaplConfig(GraphConfig, MamlConfig):
     joint: bool = False
     answer: Literal["head", "scores", "mean"] = "head"
 
+    def __post_init__(self) -> None:
+        if self.label_gradient == "through" and self.labels == "hard":
+            raise UserError("hard labels have no gradient; set strategy.labels=soft as well, or leave strategy.label_gradient out")
+
 
 class PseudoLabelled(Support):
     """The step `support`: the support set, and queries under pseudo labels.
@@ -90,7 +95,7 @@ class PseudoLabelled(Support):
             The objective, and the `pseudo_labels` int64 [Q], -1 where none, and `shares` [Q, N].
         """
         config = self.config
-        through = config.labels == "soft" and config.label_gradient == "through"
+        through = config.label_gradient == "through"
         with nullcontext() if through or config.propagation_weight else torch.no_grad():
             shares, reached = self.shares(*self._features(params, view), view)
         found = {"pseudo_labels": torch.where(reached, shares.argmax(-1), -1), "shares": shares}

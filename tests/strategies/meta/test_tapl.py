@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from scenarios.episodes.episodes import EpisodeBatch
+from scenarios.errors import UserError
+from strategies import make
 from strategies.meta.episodic.inner import View
 from strategies.meta.episodic.network import Params
 from strategies.meta.maml import tasks_of
@@ -241,6 +243,11 @@ def test_other_labels_agree_between_engines(options: dict[str, Any]) -> None:
     found = [learner("tapl", "conv", engine=engine, **options, **OPTIONS) for engine in ("loop", "batched")]
     for batch in (episodes(), padded(episodes())):
         assert difference(*(meta_gradient(one, batch)[1] for one in found)) < 1e-10
+
+
+def test_a_gradient_through_hard_labels_is_refused() -> None:
+    with pytest.raises(UserError, match="set strategy.labels=soft"):
+        make("tapl", label_gradient="through")
 
 
 def test_a_gradient_through_soft_labels_differs() -> None:
