@@ -79,7 +79,7 @@ def run(
 
 @app.command("list")
 def list_(
-    kind: Annotated[str | None, typer.Argument(help="scenarios, strategies, networks, attacks, defences, metrics or data.")] = None,
+    kind: Annotated[str | None, typer.Argument(help="scenarios, strategies, networks, attacks, defences, metrics, data, train.")] = None,
     name: Annotated[str | None, typer.Argument(help="One of them: what it is, its options, its paper.")] = None,
     import_: Annotated[list[Path] | None, typer.Option("--import", help="A file of your own that registers components.")] = None,
 ) -> None:
@@ -191,7 +191,11 @@ def _known(error: Exception) -> int:
         return _complain("interrupted", INTERRUPTED)
     if hasattr(error, "format_message"):
         # A wrong flag: the class is click's, which typer may bring along under a name of its own.
-        return _complain(f"{error.format_message()} (`simulate --help` shows the flags)", MISTAKE)
+        from runs.showing import hints
+
+        message = error.format_message()
+        hint = hints.of_flag(message) if "No such option" in message else hints.of_command(message)
+        return _complain(f"{message.split(' (Possible')[0].rstrip('.')}{'; ' + hint if hint else ' (`simulate --help` shows the flags)'}", MISTAKE)
     stopped = getattr(error, "exit_code", None)
     if isinstance(stopped, int):
         return _complain(str(error), stopped)

@@ -69,19 +69,20 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """Say which known names come closest to a misspelt one.
 
     Args:
-        word: what the user wrote.
+        word: what the user wrote; initials will do.
         known: the names that exist.
 
     Returns:
         `"; did you mean a, b?"`, or the known names if none is close.
 
     Example:
-        >>> nearest("naiv", ["naive", "joint"])
-        '; did you mean naive?'
+        >>> nearest("naiv", ["naive", "joint"]), nearest("lr", ["learning_rate", "epochs"])
+        ('; did you mean naive?', '; did you mean learning_rate?')
     """
     names = sorted(set(known))
     word = word[: 2 * LONGEST_VALUE]
-    close = difflib.get_close_matches(word, names, n=3, cutoff=0.55)
+    initials = [name for name in names if len(word) > 1 and word == "".join(part[:1] for part in name.split("_"))]
+    close = initials or difflib.get_close_matches(word, names, n=3, cutoff=0.55)
     if close:
         return f"; did you mean {', '.join(close)}?"
     return f"; known: {', '.join(names)}" if names else ""

@@ -142,10 +142,21 @@ class Registry:
             The component's class, and the options that the name stands for.
         """
         row, options = self.find(name)
+        return self.component(row), options
+
+    def component(self, row: Row) -> Any:
+        """Import the component of a row.
+
+        Args:
+            row: the row.
+
+        Returns:
+            The component's class.
+        """
         if row.name not in self._loaded:
             module, _, attribute = row.place.partition(":")
             self._loaded[row.name] = getattr(importlib.import_module(module), attribute)
-        return self._loaded[row.name], options
+        return self._loaded[row.name]
 
     def register(self, name: str, line: str, label: str = "") -> Callable[[T], T]:
         """Decorate a class of the user's own so that it can be named on the command line.

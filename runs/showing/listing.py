@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from scenarios.errors import UserError, nearest
 from scenarios.registry import Registry
+
+SECTIONS = ("train", "evaluate")
+"""What else can be listed: options of every run."""
 
 
 def registries() -> dict[str, Registry]:
@@ -41,14 +46,35 @@ def show(kind: str | None, name: str | None) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False, markup=False)
     known = registries()
+    if kind in SECTIONS and name is None:
+        _section(kind, console)
+        return
     if kind is not None and kind not in known:
-        raise UserError(f"cannot list '{kind}'{nearest(kind, known)}")
+        raise UserError(f"cannot list '{kind}'{nearest(kind, [*known, *SECTIONS])}")
     if kind is not None and name is not None:
         _describe(known[kind], kind, name, console)
         return
     for each, registry in known.items():
         if kind in (None, each):
             _table(each, registry, console)
+
+
+def sections() -> dict[str, type]:
+    """The parts of a request that are no components.
+
+    Returns:
+        `train` and `evaluate`, with their configurations.
+    """
+    from runs.config import EvaluateConfig
+    from strategies.phase import TrainConfig
+
+    return {"train": TrainConfig, "evaluate": EvaluateConfig}
+
+
+def _section(kind: str, console: object) -> None:
+    config = sections()[kind]
+    console.print(f"{kind}: {(inspect.getdoc(config) or '').splitlines()[0]}\n")  # type: ignore[attr-defined]
+    _options(kind, config, {}, console)
 
 
 def _table(kind: str, registry: Registry, console: object) -> None:
@@ -62,12 +88,8 @@ def _table(kind: str, registry: Registry, console: object) -> None:
 
 
 def _describe(registry: Registry, kind: str, name: str, console: object) -> None:
-    from rich.table import Table
-
-    from scenarios.options import describe
-
-    row, _ = registry.find(name)
-    component, fixed = registry.load(name)
+    row = registry.rows.get(name) or registry.find(name)[0]
+    component, fixed = (registry.component(row), dict(row.fixed)) if row.name == name else registry.load(name)
     module = inspect.getmodule(component)
     text = (inspect.getdoc(module) or inspect.getdoc(component) or "").strip()
     console.print(f"{registry.shown(name)}: {row.line}\n\n{text}\n")  # type: ignore[attr-defined]
@@ -75,7 +97,14 @@ def _describe(registry: Registry, kind: str, name: str, console: object) -> None
     config = getattr(component, "Config", None)
     if config is None:
         return
-    section = {"strategies": "strategy", "data": "data"}.get(kind, kind.removesuffix("s"))
+    _options({"strategies": "strategy"}.get(kind, kind.removesuffix("s")), config, fixed, console)
+
+
+def _options(section: str, config: type, fixed: Mapping[str, Any], console: object) -> None:
+    from rich.table import Table
+
+    from scenarios.options import describe
+
     table = Table(title="options (--set PATH=VALUE)", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for header in ("path", "type", "default", "meaning"):
         table.add_column(header)
