@@ -195,7 +195,8 @@ def _known(error: Exception) -> int:
 
         message = error.format_message()
         hint = hints.of_flag(message) if "No such option" in message else hints.of_command(message)
-        return _complain(f"{message.split(' (Possible')[0].rstrip('.')}{'; ' + hint if hint else ' (`simulate --help` shows the flags)'}", MISTAKE)
+        said = message.split(" (Possible")[0].rstrip(".")
+        return _complain(f"{said}; {hint or '`simulate --help` shows the flags'}", MISTAKE)
     stopped = getattr(error, "exit_code", None)
     if isinstance(stopped, int):
         return _complain(str(error), stopped)
