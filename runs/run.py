@@ -75,7 +75,7 @@ class Run:
     initial: list[float] = field(default_factory=list)
     matrix: list[list[float]] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=lambda: {"wall": 0.0, "evaluate": 0.0})
+    seconds: dict[str, float] = field(default_factory=lambda: {"wall": 0.0, "cpu": 0.0, "evaluate": 0.0})
 
     def __post_init__(self) -> None:
         plan = self.plan
@@ -87,7 +87,7 @@ class Run:
             self.engine.hooks = self.contest
         options = plan.evaluation
         self.selection = Selection(plan.strategy, options.validate_every, options.ensemble, options.batch_size)
-        self._started = time.perf_counter()
+        self._started, self._started_cpu = time.perf_counter(), time.process_time()
         self.start_seconds, self.progress.begun = self._started - self.progress.begun, self._started
         self._saved = -math.inf
 
@@ -219,7 +219,7 @@ class Run:
                 "selection": self.selection.state_dict(),
                 **({"contest": self.contest.state_dict()} if self.contest else {}),
                 "metrics_length": self.store.metrics_length,
-                "seconds": {**self.seconds, "wall": self.wall_seconds(), "train": self.engine.train_seconds},
+                "seconds": {**self.seconds, "wall": self.wall_seconds(), "cpu": self.cpu_seconds(), "train": self.engine.train_seconds},
                 "phase_seconds": self.engine.phase_seconds,
             }
         )
@@ -256,6 +256,14 @@ class Run:
             Seconds.
         """
         return self.seconds["wall"] + time.perf_counter() - self._started
+
+    def cpu_seconds(self) -> float:
+        """Processor time of all threads so far: what other work on the machine changes little.
+
+        Returns:
+            Seconds.
+        """
+        return self.seconds["cpu"] + time.process_time() - self._started_cpu
 
     def finish(self) -> RunResult:
         """Measure what the method measures of itself, and write the results down.
@@ -309,6 +317,7 @@ class Run:
             **plan.strategy.report(),
             **(self.contest.report(matrix, self.controls) if self.contest else {}),
             "wall_seconds": self.wall_seconds(),
+            "cpu_seconds": self.cpu_seconds(),
             "start_seconds": self.start_seconds,
             "train_seconds": self.engine.train_seconds,
             "phase_seconds": self.engine.phase_seconds,

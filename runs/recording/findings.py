@@ -8,7 +8,7 @@ A placeholder stands in braces and names a row of the recipe and a metric:
     {rescl average_forgetting / naive average_forgetting}   the ratio of two means
     {rescl seeds}                                           how many seeds have a record
 
-`wall_seconds` and other durations are given in seconds. A finding is told only where every one of its numbers has a current record.
+Durations (`cpu_seconds`) are given in seconds. A finding is told only where every one of its numbers has a current record.
 """
 
 from __future__ import annotations

@@ -225,20 +225,20 @@ def _machines(row: Row) -> str:
 def _made_with(name: str, recipe: Mapping[str, Any], known: Sequence[Record], scale: str) -> str:
     wanted = recipes.requests(recipe, scale)
     used = [record for label, requests in wanted.items() for record in count(known, label, requests, scale).records]
-    minutes = sum(record.summary.get("wall_seconds", 0) for record in used) / 60
+    minutes = sum(record.summary["cpu_seconds"] for record in used) / 60
     machines, codes = sorted({record.machine for record in used}), sorted({record.code for record in used})
     command = f"simulate recipe {name}" + ("" if scale == "small" else f" --scale {scale}")
-    return f"`{command}`: {len(used)} runs, {minutes:.0f} minutes in all; {'; '.join(machines)}; code {', '.join(codes)}."
+    return f"`{command}`: {len(used)} runs, {minutes:.0f} minutes of processor time; {'; '.join(machines)}; code {', '.join(codes)}."
 
 
 def _headline(name: str, recipe: Mapping[str, Any], rows: Sequence[Row]) -> str:
     metrics = list(dict.fromkeys(row.metric for row in rows))
     words = {"average_accuracy": "average accuracy %", "average_forgetting": "forgetting %", "few_shot_accuracy.mean": "accuracy %"}
-    heads = ["run", *(words.get(metric, metric) for metric in metrics), "seeds", "seconds a run"]
+    heads = ["run", *(words.get(metric, metric) for metric in metrics), "seeds", "processor seconds a run"]
     lines = [f"**{recipe['title']}** (`simulate recipe {name}`):", "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for first in [row for row in rows if row.metric == metrics[0] and row.spread]:
         mine = {row.metric: row for row in rows if row.label == first.label}
-        seconds = list(first.counted.values("wall_seconds").values())
+        seconds = list(first.counted.values("cpu_seconds").values())
         cells = [ours(mine[metric]) if metric in mine else "" for metric in metrics]
         told = [first.shown, *cells, _seeds(first), f"{sum(seconds) / len(seconds):.0f}"]
         lines.append(f"| {' | '.join(told)} |")

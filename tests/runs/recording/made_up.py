@@ -36,5 +36,5 @@ def made(row: str, seed: int, value: float, *, line: int = 1, recipe: dict = EXA
         resolved[section].pop(name, None)
         if new is not None:
             resolved[section][name] = new
-    summary = {"setting": "task", "data": DATA, "average_accuracy": value, "wall_seconds": 90.0, **changes.pop("summary", {})}
+    summary = {"setting": "task", "data": DATA, "average_accuracy": value, "cpu_seconds": 90.0, **changes.pop("summary", {})}
     return Record("small", row, seed, resolved, summary, environment(**changes), f"{row}{seed}{value}", line)

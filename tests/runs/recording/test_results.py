@@ -50,7 +50,7 @@ def test_a_recipe_stands_with_its_numbers_and_each_row_leads_to_its_records() ->
     links = "[3](runs/records/example.jsonl#L1) [4](runs/records/example.jsonl#L2)"
     assert f"| one | average_accuracy | 58.00 ± 38.12 | 2 | 50.00 (table 1) | undecided: ± 38.1 with 2 seeds | {links} |" in text
     assert "| two | average_accuracy | – | 0 of 2 |  | no record yet |  |" in text
-    assert "`simulate recipe example`: 2 runs, 3 minutes in all; a chip, 1 thread, torch 2.9; code 0123456." in text
+    assert "`simulate recipe example`: 2 runs, 3 minutes of processor time; a chip, 1 thread, torch 2.9; code 0123456." in text
     assert "Finding" not in text
     said = {**EXAMPLE, "finding": {"small": "It has {one average_accuracy ±}."}}
     assert "**Finding.** It has 55.0 (1 seed)." in results.to_markdown("example", said, [made("one", 3, 0.55)], "small")

@@ -125,7 +125,7 @@ def test_numbers_of_a_finding_come_from_records() -> None:
     assert told("{one average_accuracy ±}", known) == "55.0 ± 63.5"
     assert told("{two average_accuracy - one average_accuracy ±} points", known) == "+10.5 ± 6.4 points"
     assert told("{two average_accuracy / one average_accuracy} of it, {one seeds} seeds", known) == "1.19 of it, 2 seeds"
-    assert told("{one wall_seconds} s", known) == "90.0 s"
+    assert told("{one cpu_seconds} s", known) == "90.0 s"
     assert told("All is well.", known) == "All is well."
 
 
