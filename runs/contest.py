@@ -20,10 +20,11 @@ from metrics import robustness
 from runs.controls import Controls, compared
 from runs.recording.store import Store, write_json
 from scenarios.episodes.episodic import EpisodicScenario
+from scenarios.errors import UserError
 from scenarios.experience import Batch, Examples, Experience, Scenario
 from scenarios.overlay import Overlay, fingerprint
 from scenarios.random import Randomness
-from strategies.answering import Answering, copy_of, fresh_one
+from strategies.answering import Answering, copy_of, fresh_one, importance_of
 from strategies.attacks.adversary import Adversary
 from strategies.attacks.view import AdversaryView
 from strategies.base import Strategy
@@ -185,7 +186,11 @@ class Contest:
             fresh = None
             if self.attack.access == "surrogate":
                 fresh = fresh_one(self.strategy.setup.build_network, self.randomness.key("attack", "surrogate"))
-            self._view = AdversaryView(self.scenario, experience, experience.train, self.randomness, victim, fresh)
+            self._view = AdversaryView(self.scenario, experience, experience.train, self.randomness, victim, fresh=fresh)
+            if getattr(self.attack.config, "importance", False):
+                self._view.importance = [part.clone() for part in importance_of(self.strategy) or ()]
+            if getattr(self.attack.config, "adaptive", False):
+                self._view.defence = self.defence
         elif self._view.victim is not None:
             self._view.victim.follow(self.strategy.network)
         self._view.step = self.steps
@@ -307,6 +312,11 @@ class Contest:
                 self.altered[index] = replace(clean, **rows)
                 self.manifest.append(saved["entry"])
 
+    def _reckoned(self) -> list[str]:
+        # What of the defence an adaptive adversary has taken into account; nothing where the defence offers nothing to reckon with.
+        ways = ("preprocess", "seen", "shaped", "trusted", "conspicuous")
+        return [way for way in ways if getattr(type(self.defence), way) is not getattr(Defence, way)]
+
     def report(self, matrix: Tensor, controls: Controls) -> dict[str, Any]:
         """What belongs into the run's summary.
 
@@ -326,7 +336,7 @@ class Contest:
                 "access": attack.access,
                 "experiences": list(attack.experiences),
                 "schedule": "online" if online else "offline",
-                "adaptive": bool(getattr(attack.config, "adaptive", False)),
+                **({"adaptive": True, "reckons_with": self._reckoned()} if getattr(attack.config, "adaptive", False) else {}),
                 **done,
                 "crafting_seconds": self.seconds,
                 "altered": self.manifest,
@@ -336,6 +346,26 @@ class Contest:
         if self.defence:
             found["defence"] = {**self.defence.report(), **({"detection": self.detection} if self.detection else {})}
         return found
+
+
+def check(attack: Adversary, defence: Defence | None, strategy: Strategy) -> None:
+    """Check that an adversary can know what its options say that it knows.
+
+    Args:
+        attack: the adversary.
+        defence: the defence; None where there is none.
+        strategy: the victim, prepared.
+
+    Raises:
+        UserError: there is nothing to know.
+    """
+    if getattr(attack.config, "adaptive", False) and defence is None:
+        raise UserError("attack.adaptive=true reckons with a defence; add --defence NAME")
+    if getattr(attack.config, "importance", False):
+        if importance_of(strategy) is None:
+            raise UserError("attack.importance=true needs a victim with importances; choose ewc, online-ewc, si, mas or alasso")
+        if attack.access != "white-box":
+            raise UserError("attack.importance=true is knowledge of the victim; set attack.access=white-box")
 
 
 def altered_positions(clean: Examples, examples: Examples) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 
 from runs import config
 from runs.config import SCALARS, EvaluateConfig
-from runs.contest import outfit
+from runs.contest import check, outfit
 from runs.showing.progress import Progress
 from scenarios.episodes.episodic import EpisodicScenario, adapt_to
 from scenarios.errors import UserError
@@ -108,6 +108,7 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
     strategy.prepare(Setup(scenario, chosen.train, new_network, randomness, device))
     if attack:
         attack.prepare(scenario)
+        check(attack, defence, strategy)
     if defence:
         defence.prepare(strategy)
     resolved = {**chosen.as_dict(), "seed": seed, "device": device.type, **scalars(request)}

@@ -3,6 +3,8 @@
 A defence belongs to the learner's side. It may look at what arrives (`detect`, `filter`), change pixels at training and at test
 (`preprocess`), change training batches (`transform`), and change the gradient between backward and step (`constrain`). What it never has is
 an adversary's secret: which examples are altered.
+
+An adversary that knows the defence (`attack.adaptive`) reckons with it through `seen`, `shaped`, `trusted` and `conspicuous`.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from scenarios.experience import Batch, Experience
+from scenarios.experience import Batch, Examples, Experience
+from strategies.answering import Answering
 from strategies.base import NoOptions, Setup, Strategy
 
 
@@ -114,6 +117,57 @@ class Defence:
         Args:
             experience: the same.
         """
+
+    def seen(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        """What an adversary that knows the defence takes the network to be shown; differentiable.
+
+        A step function's slope is 0 almost everywhere: it is passed through as if it were 1 (Athalye et al. 2018).
+
+        Args:
+            pixels: [B, C, H, W] in [0, 1].
+            generator: of the adversary's.
+
+        Returns:
+            [B, C, H, W].
+        """
+        with torch.no_grad():
+            shown = self.preprocess((pixels * 255).round().clamp(0, 255).to(torch.uint8)).to(pixels) / 255
+        return pixels + (shown - pixels).detach()
+
+    def shaped(self, gradients: Sequence[Tensor], trusted: Sequence[Tensor] | None) -> list[Tensor]:
+        """What an adversary that knows the defence takes the victim's step to follow; differentiable.
+
+        Args:
+            gradients: of the new experience's loss.
+            trusted: of the loss on trusted examples; None where there are none.
+
+        Returns:
+            As many gradients.
+        """
+        return list(gradients)
+
+    def trusted(self) -> Examples | None:
+        """Examples of earlier experiences that the defence trusts.
+
+        Returns:
+            The examples; None for a defence that keeps none.
+        """
+        return None
+
+    def conspicuous(self, model: Answering, x: Tensor, clean: Tensor, task: int, alignment: Tensor | None) -> Tensor | None:
+        """How much altered images stand out to the defence; differentiable.
+
+        Args:
+            model: a network of the adversary's.
+            x: [B, C, H, W], altered and normalised.
+            clean: [B, C, H, W], the same unaltered.
+            task: their experience.
+            alignment: cosine of the batch's gradient and the trusted one; None where there is none.
+
+        Returns:
+            A scalar that an adversary lowers; None for a defence to which nothing stands out.
+        """
+        return None
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that is needed to go on bit for bit.

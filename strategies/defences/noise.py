@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from scenarios.experience import Batch
 from scenarios.options import option
@@ -43,3 +44,15 @@ class Noise(Defence):
         scale = self.setup.scenario.experiences[0].train.storage.scale
         noise = torch.randn(batch.x.shape, generator=generator).to(batch.x)
         return batch._replace(x=batch.x + 255 * self.config.sigma * scale * noise)
+
+    def seen(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        """Images under noise of the same size.
+
+        Args:
+            pixels: [B, C, H, W] in [0, 1].
+            generator: of the adversary's.
+
+        Returns:
+            [B, C, H, W].
+        """
+        return pixels + self.config.sigma * torch.randn(pixels.shape, generator=generator).to(pixels)
