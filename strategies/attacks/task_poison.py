@@ -110,7 +110,8 @@ class Wanted:
     def __init__(self, view: AdversaryView, model: Answering, samples: Examples, labels: Tensor, config: TaskPoisonConfig) -> None:
         self.view, self.model, self.config = view, model, config
         self.task, self.target = view.experience.index, config.target
-        self.target_x = self._shown(samples.raw_pixels().float() / LEVELS)
+        self.dtype = next(model.parameters()).dtype
+        self.target_x = self._shown(samples.raw_pixels().to(self.dtype) / LEVELS)
         self.labels = labels
         self.old, self.new = view.outputs(self.target), view.outputs(self.task)
         every = list(model.parameters())
@@ -174,7 +175,7 @@ class Wanted:
         found = []
         for x, task, outputs in (
             (self.target_x[:1], self.target, self.old),
-            (self._shown(self.view.examples.raw_pixels(slice(0, 1)).float() / LEVELS), self.task, self.new),
+            (self._shown(self.view.examples.raw_pixels(slice(0, 1)).to(self.dtype) / LEVELS), self.task, self.new),
         ):
             answer = self.model(x, task, outputs).sum()
             found.append(torch.autograd.grad(answer, every, allow_unused=True) if answer.requires_grad else [None] * len(every))

@@ -16,6 +16,7 @@ from scenarios.options import option
 from strategies.answering import Answering
 from strategies.base import Strategy
 from strategies.defences.defence import Defence
+from strategies.defences.per_example import still
 from strategies.networks.network import Network
 
 
@@ -91,7 +92,8 @@ class Guarded(Defence):
             return None
         chosen = torch.randperm(len(self.memory), generator=generator)[: self.config.memory_batch]
         batch = self.memory.batch(chosen.to(self.memory.rows.device))
-        return Strategy.loss(self.strategy, batch).loss
+        with still(self.strategy.network):
+            return Strategy.loss(self.strategy, batch).loss
 
     def trusted_gradients(self, parameters: Sequence[Parameter], generator: torch.Generator) -> list[Tensor | None] | None:
         """The gradient of that loss.

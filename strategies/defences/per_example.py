@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, jvp, vmap
+from torch.func import functional_call, grad, vmap
 from torch.nn import Parameter, functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from scenarios.experience import Batch, Examples
 from strategies.answering import Answering
@@ -27,44 +29,53 @@ def losses(strategy: Strategy, batch: Batch) -> Tensor:
     Returns:
         [B], with the graph.
     """
-    step = Strategy.loss(strategy, batch)
+    with still(strategy.network):
+        step = Strategy.loss(strategy, batch)
     assert step.logits is not None and step.targets is not None
     return functional.cross_entropy(step.logits, step.targets, reduction="none")
 
 
-class _Losses(nn.Module):
-    # So that the losses of a batch can be asked for at other parameters.
-    def __init__(self, strategy: Strategy) -> None:
-        super().__init__()
-        self.network = strategy.network
-        self._strategy = (strategy,)
+def alignments(losses_: Tensor, parameters: Sequence[Parameter], direction: Sequence[Tensor | None]) -> Tensor:
+    """Inner products of each example's gradient with one direction.
 
-    def forward(self, batch: Batch) -> Tensor:
-        return losses(self._strategy[0], batch)
-
-
-def alignments(strategy: Strategy, batch: Batch, parameters: Sequence[Parameter], direction: Sequence[Tensor | None]) -> Tensor:
-    """Inner products of each example's gradient with one direction, by one directional derivative (forward mode).
+    With J the losses' derivative by the parameters and w any weights, (J^T w, direction) is linear in w, and its derivative by w is J direction:
+    two backward passes give all products, and no gradient of a single example is formed.
 
     Args:
-        strategy: the learner.
-        batch: the batch.
-        parameters: of its network.
+        losses_: [B], with their graph, which is kept.
+        parameters: of the network.
         direction: by each parameter; None for 0.
 
     Returns:
         [B].
     """
-    module = _Losses(strategy)
-    names = {id(parameter): name for name, parameter in module.named_parameters()}
-    along = {names[id(p)]: d for p, d in zip(parameters, direction) if d is not None}
-    known = {name: parameter.detach() for name, parameter in module.named_parameters() if name in along}
-    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    pairs = [(parameter, along) for parameter, along in zip(parameters, direction) if along is not None]
+    weights = torch.ones_like(losses_, requires_grad=True)
+    found = torch.autograd.grad((weights * losses_).sum(), [p for p, _ in pairs], create_graph=True, allow_unused=True)
+    products = [(gradient * along).sum() for gradient, (_, along) in zip(found, pairs) if gradient is not None]
+    (result,) = torch.autograd.grad(torch.stack(products).sum(), weights, retain_graph=True)
+    return result
 
-    def at(values: dict[str, Tensor]) -> Tensor:
-        return functional_call(module, {**values, **buffers}, (batch,))
 
-    return jvp(at, (known,), (along,))[1].detach()
+@contextmanager
+def still(network: nn.Module) -> Iterator[None]:
+    """While it lasts, passes in training mode do not move running statistics: they are those of what is learned, each batch counted once.
+
+    Args:
+        network: the network.
+
+    Yields:
+        Nothing.
+    """
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta):
+            norm.momentum = momentum
 
 
 def gradients(model: Answering, x: Tensor, y: Tensor, task: int, outputs: range, names: Sequence[str]) -> dict[str, Tensor]:

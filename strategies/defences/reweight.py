@@ -5,8 +5,7 @@ on the loss of trusted data after a virtual step, from weights 0. That gradient 
 
     w_i = max(0, <g_i, g_trusted>) / sum_j max(0, <g_j, g_trusted>),
 
-with g_i the gradient of example i. All inner products are one directional derivative of the batch's losses along g_trusted (forward mode):
-no gradient of a single example is ever formed. The learner's own loss is corrected by the difference of weighted and plain cross-entropy,
+with g_i the gradient of example i; no gradient of a single example is ever formed. The learner's own loss is corrected by the difference of weighted and plain cross-entropy,
 so that what it has beside it (distillation) stays.
 
 On a learner's first experience nothing is trusted yet, and nothing is weighed.
@@ -40,26 +39,27 @@ class Reweight(Guarded):
         trusted = self.trusted_gradients(parameters, generator)
         if trusted is None:
             return
-        weights = self.weights(batch, parameters, trusted)
-        correction = ((weights - 1 / len(weights)) * losses(self.strategy, batch)).sum()
+        found = losses(self.strategy, batch)
+        weights = self.weights(found, parameters, trusted)
+        correction = ((weights - 1 / len(weights)) * found).sum()
         reached = [parameter for parameter in parameters if parameter.grad is not None]
         for parameter, change in zip(reached, torch.autograd.grad(correction, reached, allow_unused=True)):
             if change is not None:
                 assert parameter.grad is not None
                 parameter.grad = parameter.grad + change
 
-    def weights(self, batch: Batch, parameters: Sequence[Parameter], trusted: Sequence[Tensor | None]) -> Tensor:
+    def weights(self, found: Tensor, parameters: Sequence[Parameter], trusted: Sequence[Tensor | None]) -> Tensor:
         """Weigh a batch.
 
         Args:
-            batch: the batch.
+            found: [B], the examples' losses, with their graph.
             parameters: of the network.
             trusted: the trusted gradient by each of them.
 
         Returns:
             [B], not negative, summing to 1; all 0 where no example helps.
         """
-        useful = alignments(self.strategy, batch, parameters, trusted).clamp_min(0)
+        useful = alignments(found, parameters, trusted).clamp_min(0)
         return functional.normalize(useful, p=1, dim=0)
 
     def conspicuous(self, model: Answering, x: Tensor, clean: Tensor, task: int, alignment: Tensor | None) -> Tensor | None:
