@@ -38,8 +38,8 @@ def losses(strategy: Strategy, batch: Batch) -> Tensor:
 def alignments(losses_: Tensor, parameters: Sequence[Parameter], direction: Sequence[Tensor | None]) -> Tensor:
     """Inner products of each example's gradient with one direction.
 
-    With J the losses' derivative by the parameters and w any weights, (J^T w, direction) is linear in w, and its derivative by w is J direction:
-    two backward passes give all products, and no gradient of a single example is formed.
+    With J the losses' derivative by the parameters and w any weights, (J^T w, direction) is linear in w, and its derivative by w is
+    J direction: two backward passes give all products, and no gradient of a single example is formed.
 
     Args:
         losses_: [B], with their graph, which is kept.

@@ -5,8 +5,8 @@ on the loss of trusted data after a virtual step, from weights 0. That gradient 
 
     w_i = max(0, <g_i, g_trusted>) / sum_j max(0, <g_j, g_trusted>),
 
-with g_i the gradient of example i; no gradient of a single example is ever formed. The learner's own loss is corrected by the difference of weighted and plain cross-entropy,
-so that what it has beside it (distillation) stays.
+with g_i the gradient of example i; no gradient of a single example is ever formed. The learner's own loss is corrected by the difference
+of weighted and plain cross-entropy, so that what it has beside it (distillation) stays.
 
 On a learner's first experience nothing is trusted yet, and nothing is weighed.
 """
