@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -29,8 +28,23 @@ def peak_memory_bytes(device: torch.device) -> int:
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return _windows_peak()
+    import resource
+
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _windows_peak() -> int:
+    # PROCESS_MEMORY_COUNTERS on 64 bits: two fields of half a word, then eight words, of which the first is the peak of the working set.
+    import ctypes
+
+    fields = (ctypes.c_size_t * 9)()
+    size = ctypes.sizeof(fields)
+    library: Any = ctypes
+    library.windll.psapi.GetProcessMemoryInfo(ctypes.c_void_p(library.windll.kernel32.GetCurrentProcess()), fields, size)
+    return int(fields[1])
 
 
 def parameter_count(parameters: Iterable[nn.Parameter]) -> int:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import errno
+import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+try:
+    import typer
 
-from scenarios.errors import UserError
+    from runs.stopping import DONE, INTERRUPTED, MISTAKE, NO_ROOM, STOPPED, in_words
+    from scenarios.errors import UserError, shortened
+except KeyboardInterrupt:
+    os.write(2, b"interrupted\n")
+    os._exit(130)
 
 app = typer.Typer(
     add_completion=False,
@@ -18,8 +25,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Simulate networks that keep learning: `simulate --scenario split-cifar --strategy rescl`.",
 )
-
-DONE, MISTAKE, STOPPED, INTERRUPTED = 0, 2, 3, 130
 
 
 @app.callback(invoke_without_command=True)
@@ -68,13 +73,13 @@ def run(
         "device": device,
         "data": data,
         "data_root": str(data_root) if data_root else None,
-        "imports": [str(path.resolve()) for path in import_ or ()] or None,
+        "imports": [str(path) for path in import_ or ()] or None,
         "test_scenario": test_scenario,
         "diagnose": diagnose,
     }
     asked = [configuration.from_file(config)] if config else []
     request = configuration.merge(*asked, flags, configuration.from_settings(set_ or []))
-    session.run(request, out, seeds=seeds, quiet=quiet, resume=resume)
+    session.run(request, out, number=seeds, quiet=quiet, resume=resume)
 
 
 @app.command("list")
@@ -166,29 +171,62 @@ def recipe(
 
 
 def main() -> None:
-    """Run the command line; mistakes of the user's become one line and exit code 2.
+    """Run the command line: what goes wrong becomes one line and an exit code (2 a mistake, 3 a run that stopped, 130 Ctrl-C)."""
+    from runs.showing import terminal
 
-    Raises:
-        OSError: other than a full disk.
-    """
+    with terminal.steady(), _Interrupt() as interrupt:
+        try:
+            code = _command()
+        except BaseException as error:
+            if not interrupt.pressed or isinstance(error, SystemExit):
+                code = _in_one_line(error)
+            else:
+                # Wherever it struck: libraries turn it into errors of their own.
+                line = str(error) if hasattr(error, "exit_code") else "interrupted"
+                code = _complain(line or "interrupted", INTERRUPTED)
+    sys.exit(code)
+
+
+def _command() -> int:
+    # Not `app()`: it swallows Ctrl-C, and ends the program when nobody reads what it prints.
+    command = typer.main.get_command(app)
     try:
-        code = app(standalone_mode=False)
-    except UserError as error:
-        code = _complain(str(error), MISTAKE)
-    except KeyboardInterrupt:
-        code = _complain("interrupted", INTERRUPTED)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        code = _complain("the disk is full; make room, then `simulate resume RUN` goes on from the last checkpoint", STOPPED)
-    except Exception as error:
-        code = _known(error)
-    sys.exit(code if isinstance(code, int) else DONE)
+        with command.make_context("simulate", sys.argv[1:]) as context:
+            command.invoke(context)
+    except typer.Exit as ended:
+        return ended.exit_code
+    return DONE
 
 
-def _known(error: Exception) -> int:
-    if isinstance(error, typer.Abort):
+class _Interrupt:
+    """Remembers that Ctrl-C was pressed, as long as it lasts."""
+
+    def __init__(self) -> None:
+        self.pressed = False
+        self._previous: Any = None
+
+    def __enter__(self) -> _Interrupt:
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._press)
+        return self
+
+    def _press(self, number: int, frame: Any) -> None:
+        self.pressed = True
+        raise KeyboardInterrupt
+
+    def __exit__(self, *exception: object) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+
+
+def _in_one_line(error: BaseException) -> int:
+    stopped = getattr(error, "exit_code", None)
+    if isinstance(error, UserError):
+        return _complain(shortened(error, 1000), MISTAKE)
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
         return _complain("interrupted", INTERRUPTED)
+    if isinstance(error, OSError):
+        return _complain(in_words(error), STOPPED if error.errno in NO_ROOM else MISTAKE)
     if hasattr(error, "format_message"):
         # A wrong flag: the class is click's, which typer may bring along under a name of its own.
         from runs.showing import hints
@@ -197,7 +235,6 @@ def _known(error: Exception) -> int:
         hint = hints.of_flag(message) if "No such option" in message else hints.of_command(message)
         said = message.split(" (Possible")[0].rstrip(".")
         return _complain(f"{said}; {hint or '`simulate --help` shows the flags'}", MISTAKE)
-    stopped = getattr(error, "exit_code", None)
     if isinstance(stopped, int):
         return _complain(str(error), stopped)
     raise error

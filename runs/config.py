@@ -8,12 +8,14 @@ component is asked for.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from scenarios.errors import UserError, nearest
+from runs import yaml_files
+from scenarios.errors import UserError, nearest, shortened, shown
 from scenarios.options import build, option
 
 SECTIONS = ("scenario", "strategy", "network", "train", "evaluate", "attack", "defence")
@@ -75,29 +77,90 @@ def from_file(path: Path) -> dict[str, Any]:
         path: the file.
 
     Returns:
-        The request.
+        The request. A mistake in the file is a `UserError`.
+    """
+    return checked(yaml_files.load(path, "give --config a file like a run's config.yaml"), f"{path}: ")
+
+
+def checked(content: Any, where: str = "") -> dict[str, Any]:
+    """Check that something is a request: its entries known, each of its kind. Options are checked where they are used.
+
+    Args:
+        content: what was read.
+        where: the beginning of a message.
+
+    Returns:
+        The request; a section that is a name alone is spelt out, what is null is left out.
 
     Raises:
-        UserError: the file cannot be read or is not a request.
+        UserError: it is no request.
     """
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror}); give --config a file that a run has written") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not YAML ({str(error).splitlines()[0]}); give --config a file like a run's config.yaml") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds no options; give --config a file like a run's config.yaml")
+    if not isinstance(content, Mapping):
+        raise UserError(f"{where}there are no options in it; give --config a file like a run's config.yaml")
+    request: dict[str, Any] = {}
     for name, value in content.items():
         if name not in SECTIONS + SCALARS:
-            raise UserError(f"{path}: unknown entry '{name}'{nearest(str(name), SECTIONS + SCALARS)}")
-        if name in SECTIONS and isinstance(value, str):
-            content[name] = {"name": value}
-        elif name in SECTIONS and not isinstance(value, dict):
-            raise UserError(f"{path}: '{name}' must hold options, like '{name}: {{name: ...}}'")
-    return content
+            raise UserError(f"{where}unknown entry '{shortened(name)}'{nearest(shortened(name), SECTIONS + SCALARS)}")
+        if value is not None:
+            request[name] = _section(name, value, where) if name in SECTIONS else _scalar(name, value, where)
+    return request
+
+
+def _section(name: str, value: Any, where: str) -> dict[str, Any]:
+    options = {"name": value} if isinstance(value, str) else value
+    if not isinstance(options, Mapping):
+        raise UserError(f"{where}'{name}' must hold options, like '{name}: {{name: ...}}', not {shown(value)}")
+    for option_, given in options.items():
+        if not isinstance(option_, str):
+            raise UserError(f"{where}the options of '{name}' have names, not {shown(option_)}")
+        if option_ == "name" and not isinstance(given, str):
+            raise UserError(f"{where}{name}.name must be text, not {shown(given)}")
+    return dict(options)
+
+
+def _scalar(name: str, value: Any, where: str) -> Any:
+    if name == "imports":
+        if not isinstance(value, (list, tuple)) or not all(isinstance(path, str) for path in value):
+            raise UserError(f"{where}imports must be a list of files, like [mine.py], not {shown(value)}")
+        return list(value)
+    kinds: tuple[type, ...] = (int, str) if name == "seed" else (str,)
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        raise UserError(f"{where}{name} must be {'a whole number' if name == 'seed' else 'text'}, not {shown(value)}")
+    return value
+
+
+OWN = re.compile(r"((?:[a-z]+-)?(?:npz|folder):)(.+)", re.DOTALL)
+"""Names of data sets of the user's own, and of scenarios made of one: what comes last is a place."""
+
+
+def absolute(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Write places so that they are found from any folder.
+
+    Args:
+        request: a request that was checked.
+
+    Returns:
+        The same, its files and folders absolute.
+    """
+
+    def place(text: str) -> str:
+        return str(Path(text).absolute())
+
+    def own(text: str) -> str:
+        found = OWN.fullmatch(text)
+        return found[1] + place(found[2]) if found else text
+
+    changed = dict(request)
+    for name in ("data", "test_scenario"):
+        if name in request:
+            changed[name] = own(request[name])
+    if "name" in request.get("scenario", {}):
+        changed["scenario"] = {**request["scenario"], "name": own(request["scenario"]["name"])}
+    if request.get("data_root"):
+        changed["data_root"] = place(request["data_root"])
+    if "imports" in request:
+        changed["imports"] = [place(path) for path in request["imports"]]
+    return changed
 
 
 def from_settings(settings: Sequence[str]) -> dict[str, Any]:
@@ -117,13 +180,13 @@ def from_settings(settings: Sequence[str]) -> dict[str, Any]:
         path, equals, value = text.partition("=")
         section, dot, name = path.strip().partition(".")
         if not equals or (not dot and section not in SCALARS):
-            raise UserError(f"--set takes PATH=VALUE, for instance train.epochs=2, not '{text}'")
+            raise UserError(f"--set takes PATH=VALUE, for instance train.epochs=2, not '{shortened(text)}'")
         if dot and section not in SECTIONS:
-            raise UserError(f"unknown option {path}{nearest(section, SECTIONS)}")
+            raise UserError(f"unknown option {shortened(path)}{nearest(section, SECTIONS)}")
         if dot:
             request.setdefault(section, {})[name] = value
         else:
-            request[section] = value
+            request[section] = [value] if section == "imports" else value
     return request
 
 

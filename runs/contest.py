@@ -18,7 +18,8 @@ from torch import Tensor
 
 from metrics import robustness
 from runs.controls import Controls, compared
-from runs.recording.store import Store, write_json
+from runs.recording.files import write_json, write_tensors
+from runs.recording.store import Store
 from scenarios.episodes.episodic import EpisodicScenario
 from scenarios.errors import UserError
 from scenarios.experience import Batch, Examples, Experience, Scenario
@@ -226,9 +227,7 @@ class Contest:
         folder.mkdir(exist_ok=True)
         state = {"rows": examples.rows, "targets": examples.targets, "tasks": examples.tasks, "entry": entry}
         state |= {"base": overlay.base[before:], "deltas": overlay.deltas[before:]}
-        part = folder / f"experience-{experience.index}.pt.part"
-        torch.save(state, part)
-        part.rename(part.with_suffix(""))
+        write_tensors(folder / f"experience-{experience.index}.pt", state)
         write_json(folder / "manifest.json", self._manifest())
 
     def _manifest(self) -> dict[str, Any]:

@@ -26,9 +26,15 @@ class Interrupts:
 
     def _stop(self, number: int, frame: Any) -> None:
         if self.engine.stopping:
+            if callable(self.previous):
+                self.previous(number, frame)
             raise KeyboardInterrupt
         self.engine.stopping = True
+        self.engine.progress.say("stopping as soon as the run can go on from there; Ctrl-C again stops at once")
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if self.previous is not None:
             signal.signal(signal.SIGINT, self.previous)
+            # Pressed too late for the engine to see: whoever called has more to do that is not wanted.
+            if kind is None and self.engine.stopping:
+                raise KeyboardInterrupt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from runs.config import SCALARS, EvaluateConfig
 from runs.contest import check, outfit
 from runs.showing.progress import Progress
 from scenarios.episodes.episodic import EpisodicScenario, adapt_to
-from scenarios.errors import UserError
+from scenarios.errors import UserError, shortened
 from scenarios.experience import Scenario
 from scenarios.options import build
 from scenarios.random import Randomness
@@ -81,7 +82,8 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
     Raises:
         UserError: something in the request is wrong.
     """
-    for path in request.get("imports") or ():
+    request = config.absolute(config.checked(request))
+    for path in request.get("imports", ()):
         import_file(Path(path))
     seed = _seed(request.get("seed", 0))
     asked = choose(request, "scenario")
@@ -111,7 +113,7 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
         check(attack, defence, strategy)
     if defence:
         defence.prepare(strategy)
-    resolved = {**chosen.as_dict(), "seed": seed, "device": device.type, **scalars(request)}
+    resolved = {**chosen.as_dict(), "seed": seed, "device": device.type, **_default_root(scenario), **scalars(request)}
     return Plan(resolved, scenario, strategy, chosen.train, chosen.evaluation, randomness, device, test_scenario, attack, defence)
 
 
@@ -230,6 +232,13 @@ def scalars(request: Mapping[str, Any]) -> dict[str, Any]:
     return {name: request[name] for name in SCALARS[2:] if request.get(name)}
 
 
+def _default_root(scenario: Scenario) -> dict[str, str]:
+    # A default that depends on the folder from which the run began would not be found from another.
+    root = os.environ.get("PALIMPSEST_DATA", "data")
+    found = scenario.data["origin"] == "real" and not os.path.isabs(root) and os.path.isdir(root)
+    return {"data_root": os.path.abspath(root)} if found else {}
+
+
 def _new_network(name: str, options: Any, scenario: Scenario, randomness: Randomness, device: torch.device) -> Any:
     network = build_network(name, options, scenario.input_shape, scenario.blocks, randomness.key("initialisation")).to(device)
     return network.to(memory_format=torch.channels_last) if network_registry.load(name)[0].channels_last else network
@@ -244,7 +253,7 @@ def _check_the_rest(request: Mapping[str, Any]) -> None:
     if request.get("network", {}).get("name"):
         network_registry.find(request["network"]["name"])
     if request.get("diagnose", "curvature") != "curvature":
-        raise UserError(f"cannot diagnose '{request['diagnose']}'; --diagnose takes curvature")
+        raise UserError(f"cannot diagnose '{shortened(request['diagnose'])}'; --diagnose takes curvature")
 
 
 def _with_recommended(request: Mapping[str, Any], *recommended: Mapping[str, Any]) -> dict[str, Any]:
@@ -306,8 +315,12 @@ def import_file(path: Path) -> None:
     Raises:
         UserError: it is not there, or fails.
     """
-    if not path.is_file():
-        raise UserError(f"--import {path}: there is no such file")
+    try:
+        there = path.is_file()
+    except (OSError, ValueError):
+        there = False
+    if not there:
+        raise UserError(f"--import {shortened(path, 200)}: there is no such file")
     name = f"imported_{path.stem}"
     if name in sys.modules and getattr(sys.modules[name], "__file__", None) == str(path.resolve()):
         return
@@ -318,9 +331,9 @@ def import_file(path: Path) -> None:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise UserError(f"--import {path} failed: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        sys.modules.pop(name, None)
+        raise UserError(f"--import {path} failed: {type(error).__name__}: {shortened(error, 200)}") from error
 
 
 def _seed(value: Any) -> int:
@@ -329,7 +342,7 @@ def _seed(value: Any) -> int:
     except ValueError:
         seed = -1
     if seed < 0:
-        raise UserError(f"the seed must be a whole number from 0, not '{value}'")
+        raise UserError(f"the seed must be a whole number from 0, not '{shortened(value)}'")
     return seed
 
 
@@ -338,9 +351,9 @@ def _device(asked: str | None) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UserError(f"unknown device '{name}'; choose cpu or cuda") from None
+        raise UserError(f"unknown device '{shortened(name)}'; choose cpu or cuda") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError("there is no CUDA device here; use --device cpu")
     if device.type not in ("cpu", "cuda"):
-        raise UserError(f"unknown device '{name}'; choose cpu or cuda")
+        raise UserError(f"unknown device '{shortened(name)}'; choose cpu or cuda")
     return device

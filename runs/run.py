@@ -13,21 +13,24 @@ import torch
 from metrics import continual, resources
 from runs.contest import Contest
 from runs.controls import Controls
-from runs.engine import Engine, Position
+from runs.engine import Engine, InterruptedRunError, Position
 from runs.evaluate import Evaluation, evaluate
 from runs.evaluate_episodes import diagnostics, evaluate_episodes
 from runs.plan import Plan
-from runs.recording.store import FORMAT, Store, load_checkpoint, write_json
+from runs.recording.files import write_json, write_tensors
+from runs.recording.store import FORMAT, Store, comparable, differences, load_checkpoint
 from runs.selection import Ensemble, Selection
 from runs.showing.progress import Progress
 from runs.showing.tables import write_matrix
 from scenarios.episodes.episodic import EpisodicScenario
-from scenarios.errors import UserError
+from scenarios.errors import UserError, shortened
 from scenarios.experience import Scenario
 from strategies.base import Strategy
 
 CHECKPOINT_SECONDS = 5.0
 """Checkpoints between passes are at least so far apart; those at the end of an experience or a phase are always taken."""
+AFTERWARDS = ("test_scenario", "diagnose")
+"""Entries of a configuration that a checkpoint does not depend on: what is measured when all is learned."""
 
 
 @dataclass(frozen=True)
@@ -99,16 +102,17 @@ class Run:
 
         Returns:
             The result.
+
+        Raises:
+            InterruptedRunError: the user asked to stop while the learner was tested; everything is saved.
         """
         plan = self.plan
         if self.store:
-            if resume and (self.store.folder / "checkpoint.pt").exists():
-                state = load_checkpoint(self.store.folder / "checkpoint.pt")
-                self.restore(state, self.store.folder)
-                self.store.cut_metrics(state["metrics_length"])
-            else:
-                self.store.cut_metrics(0)
-            self.store.write_environment(plan.scenario.data, plan.device)
+            begun = resume and (self.store.folder / "checkpoint.pt").exists()
+            known = self.restore(load_checkpoint(self.store.folder / "checkpoint.pt"), self.store.folder) if begun else 0
+            self.store.cut_metrics(known)
+            for change in self.store.write_environment(plan.scenario.data, plan.device, resumed=begun):
+                self.progress.say(f"{change}: the last bits of what follows may differ from those of a run without interruption")
         experiences = plan.scenario.experiences
         self.progress.start_stream(len(experiences), self.position.experience)
         if not self.initial:
@@ -124,6 +128,8 @@ class Run:
             self.progress.end_experience(experience.index, experience.name, _standing(result.row, experience.index))
             self.position = Position(experience.index + 1)
             self.save(self.position, boundary=True)
+            if self.engine.stopping:
+                raise InterruptedRunError
         return self.finish()
 
     def test(self, learned: int) -> Evaluation:
@@ -210,6 +216,7 @@ class Run:
         self.store.save_checkpoint(
             {
                 "format": FORMAT,
+                "identity": self.identity(),
                 "position": asdict(position),
                 "strategy": self.plan.strategy.state_dict(),
                 "engine": self.engine.state_dict(),
@@ -225,29 +232,64 @@ class Run:
         )
         self._saved = now
 
-    def restore(self, state: dict[str, Any], folder: Path) -> None:
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint belongs to: it is taken up by a run of the same configuration on the same data alone.
+
+        Returns:
+            The configuration but for where things lie, and the data's fingerprint.
+        """
+        resolved = {key: value for key, value in self.plan.resolved.items() if key not in AFTERWARDS}
+        return {"configuration": comparable(resolved), "data": self.plan.scenario.data.get("fingerprint")}
+
+    def restore(self, state: dict[str, Any], folder: Path) -> int:
         """Take up a checkpoint.
 
         Args:
             state: what `save` wrote.
             folder: where it was written.
 
+        Returns:
+            The bytes of `metrics.jsonl` that belong to it.
+
         Raises:
-            UserError: it is another configuration's.
+            UserError: it is another run's, or not whole.
         """
+        was = state.get("identity")
+        if not isinstance(was, dict) or not isinstance(was.get("configuration"), dict):
+            raise UserError("the checkpoint does not say which run it is of; start the run again in another --out")
+        changed = differences({**was["configuration"], "data fingerprint": was.get("data")}, self._flat_identity())
+        if changed:
+            raise UserError(
+                f"the checkpoint is of another run ({'; '.join(changed)}): put config.yaml and the data back as they were, "
+                "or start the run again in another --out"
+            )
         try:
             if self.contest:
                 self.contest.load_state_dict(state["contest"], folder)
             self.plan.strategy.load_state_dict(state["strategy"])
-        except (KeyError, RuntimeError, ValueError, TypeError) as error:
-            what = type(error).__name__
+            self.engine.load_state_dict(state["engine"])
+            self.position = Position(**state["position"])
+            self.initial, self.matrix, self.extra = list(state["initial"]), list(state["matrix"]), dict(state["extra"])
+            self.selection.load_state_dict(state["selection"])
+            self.seconds = {name: float(state["seconds"][name]) for name in self.seconds}
+            self.engine.train_seconds, self.engine.phase_seconds = float(state["seconds"]["train"]), dict(state["phase_seconds"])
+            self._check_restored()
+            return int(state["metrics_length"])
+        except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            what = f"{type(error).__name__}: {shortened(error)}"
             raise UserError(f"the checkpoint does not fit this configuration ({what}); start again in another --out") from error
-        self.engine.load_state_dict(state["engine"])
-        self.position = Position(**state["position"])
-        self.initial, self.matrix, self.extra = state["initial"], state["matrix"], state["extra"]
-        self.selection.load_state_dict(state["selection"])
-        self.seconds = {name: value for name, value in state["seconds"].items() if name != "train"}
-        self.engine.train_seconds, self.engine.phase_seconds = state["seconds"]["train"], state["phase_seconds"]
+
+    def _flat_identity(self) -> dict[str, Any]:
+        now = self.identity()
+        return {**now["configuration"], "data fingerprint": now["data"]}
+
+    def _check_restored(self) -> None:
+        width, place = len(self.plan.scenario), self.position
+        numbers = (place.experience, place.phase, place.epoch, place.step)
+        if not all(isinstance(number, int) and number >= 0 for number in numbers) or place.experience > width:
+            raise ValueError(f"position {numbers} of {width} experiences")
+        if len(self.initial) not in (0, width) or len(self.matrix) != place.experience or any(len(row) != width for row in self.matrix):
+            raise ValueError("an accuracy matrix of another size")
 
     def wall_seconds(self) -> float:
         """Seconds spent so far, those before an interruption included.
@@ -283,7 +325,7 @@ class Run:
         if self.store:
             write_matrix(self.store.folder / "accuracy_matrix.csv", result.names, self.initial, self.matrix)
             if artefacts:
-                torch.save(artefacts, self.store.folder / "artefacts.pt")
+                write_tensors(self.store.folder / "artefacts.pt", artefacts)
             write_json(self.store.folder / "summary.json", result.summary)
         return result
 

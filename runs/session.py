@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runs.showing import show
-from scenarios.errors import UserError
+from runs import config, stopping
+from runs.recording import files, seeds
+from runs.recording.seeds import Seeds
+from runs.showing import show, terminal
+from runs.stopping import StoppedError
+from scenarios.errors import UserError, shortened
 from strategies.registry import strategies
 
 if TYPE_CHECKING:
@@ -18,42 +22,65 @@ if TYPE_CHECKING:
     from runs.run import RunResult
 
 
-def run(request: Mapping[str, Any], out: Path | None, *, seeds: str | None, quiet: bool, resume: bool) -> None:
+def run(request: Mapping[str, Any], out: Path | None, *, number: str | None, quiet: bool, resume: bool) -> None:
     """Run a request, once or for several seeds, and show the result.
 
     Args:
         request: what is asked for.
         out: the run's directory; None for a new one.
-        seeds: how many seeds, as the user wrote it.
+        number: how many seeds, as the user wrote it; None for a single run.
         quiet: print nothing.
         resume: go on with the run in `out`.
 
     Raises:
         UserError: something in the request is wrong.
     """
-    from runs import config
-
     if resume and out is None:
         raise UserError("--resume needs --out RUN, the directory of the run to go on with")
-    number = _whole(seeds, "--seeds", 1)
-    console = _console(quiet)
+    count = _whole(number, "--seeds", 1)
+    console = terminal.console(quiet)
     names = {part: config.named(request, part)[0] for part in ("scenario", "strategy")}
     first = _whole(request.get("seed"), "--seed", 0) or 0
-    if number is None:
+    if count is None:
         folder = out or new_folder(names["scenario"], names["strategy"], str(first))
         show.run(one(request, folder, console, quiet=quiet, resume=resume), console)
         return
-    folder = out or new_folder(names["scenario"], names["strategy"], f"{first}-{first + number - 1}")
-    for seed in range(first, first + number):
-        console.print(f"seed {seed}", style="bold", highlight=False)
-        each = folder / f"seed-{seed}"
-        if resume and (each / "summary.json").exists():
-            continue
-        one({**request, "seed": seed}, each, console, quiet=quiet, resume=resume)
-    show.group(folder, console)
+    folder = out or new_folder(names["scenario"], names["strategy"], f"{first}-{first + count - 1}")
+    if (folder / "config.yaml").exists():
+        raise UserError(f"{folder} holds a single run; choose another --out for several seeds")
+    several(Seeds(folder, request, range(first, first + count)), console, quiet=quiet, resume=resume)
 
 
-def one(request: Mapping[str, Any], folder: Path, console: Console, *, quiet: bool, resume: bool) -> RunResult:
+def several(asked: Seeds, console: Console, *, quiet: bool, resume: bool) -> None:
+    """Carry out the runs of a folder of seeds and sum them up.
+
+    Args:
+        asked: the folder, and what is run in it.
+        console: where progress is shown.
+        quiet: show none.
+        resume: go on with the runs that are there; those that are over are left alone.
+    """
+    again = stopping.command("simulate resume", asked.folder)
+    for seed in asked.seeds:
+        console.print(f"seed {seed}", style="bold")
+        place = asked.place(seed)
+        if resume and (place / "summary.json").exists():
+            redraw(place)
+        else:
+            one({**asked.request, "seed": seed}, place, console, quiet=quiet, resume=resume, again=again, before=asked.write)
+    show.group(asked.folder, console)
+
+
+def one(
+    request: Mapping[str, Any],
+    folder: Path,
+    console: Console,
+    *,
+    quiet: bool,
+    resume: bool,
+    again: str = "",
+    before: Callable[[], None] = lambda: None,
+) -> RunResult:
     """Carry out one run, draw its plots, and tell the user if it stops.
 
     Args:
@@ -62,16 +89,18 @@ def one(request: Mapping[str, Any], folder: Path, console: Console, *, quiet: bo
         console: where progress is shown.
         quiet: show none.
         resume: go on with the run in `folder`.
+        again: the command that goes on with it, in backquotes; by default `simulate resume`.
+        before: is called when the request is found good, before anything is written.
 
     Returns:
         The result.
 
     Raises:
-        StoppedError: it was interrupted, or diverged.
+        StoppedError: it was interrupted, it diverged, or what it wrote could not be written.
     """
-    from runs import config
     from runs.showing.progress import Progress, Terminal
 
+    again = again or stopping.command("simulate resume", folder)
     progress = Progress() if quiet else Terminal(console)
     progress.say(f"{config.named(request, 'strategy')[0]} on {config.named(request, 'scenario')[0]}: starting")
     # Torch takes seconds to import: the user has read the first line by then. Matplotlib waits until there is something to draw.
@@ -87,32 +116,26 @@ def one(request: Mapping[str, Any], folder: Path, console: Console, *, quiet: bo
         f"{plan.device.type}, seed {plan.resolved['seed']}; writing to {folder}"
     )
     try:
+        before()
         result = carry_out(plan, folder, resume=resume, progress=progress)
-    except InterruptedRunError:
-        raise StoppedError(f"interrupted; everything is saved: go on with `simulate resume {folder}`", 130) from None
-    except DivergenceError as error:
-        raise StoppedError(f"{error}; the last good checkpoint is {folder / 'checkpoint.pt'}; lower train.learning_rate", 3) from None
-    from runs import plots
+        from runs import plots
 
-    plots.draw(folder)
+        plots.draw(folder)
+    except InterruptedRunError:
+        raise StoppedError(f"interrupted; everything is saved: go on with {again}", stopping.INTERRUPTED) from None
+    except KeyboardInterrupt:
+        raise StoppedError(f"interrupted; {stopping.going_on(folder, again)}", stopping.INTERRUPTED) from None
+    except DivergenceError as error:
+        lower = f"--out NEW --set train.learning_rate={plan.train.learning_rate / 10:g}"
+        line = f"{error}; the last good checkpoint is {folder / 'checkpoint.pt'}; begin again with a lower rate: {lower}"
+        raise StoppedError(line, stopping.STOPPED) from None
+    except OSError as error:
+        raise StoppedError(f"{stopping.in_words(error)}; {stopping.going_on(folder, again)}", stopping.STOPPED) from error
     return result
 
 
-class StoppedError(Exception):
-    """A run stopped before its end.
-
-    Args:
-        line: what to tell the user.
-        exit_code: 130 for an interrupt, 3 for a divergence.
-    """
-
-    def __init__(self, line: str, exit_code: int) -> None:
-        super().__init__(line)
-        self.exit_code = exit_code
-
-
 def resume(folder: Path, *, quiet: bool) -> None:
-    """Go on with a run, or with the seeds of a folder.
+    """Go on with a run, or with the seeds of a folder; of a run that is over, draw the plots that are missing.
 
     Args:
         folder: the run's directory.
@@ -121,21 +144,50 @@ def resume(folder: Path, *, quiet: bool) -> None:
     Raises:
         UserError: there is no run, or it is over.
     """
-    from runs import config
-
-    console = _console(quiet)
-    parts = sorted(path.parent for path in folder.glob("seed-*/config.yaml"))
-    if not parts and not (folder / "config.yaml").exists():
+    console = terminal.console(quiet)
+    asked = _seeds(folder)
+    if asked is None and not (folder / "config.yaml").exists():
         raise UserError(f"{folder} holds no run; name the directory that was printed when it began")
-    todo = [part for part in parts or [folder] if not (part / "summary.json").exists()]
-    if not todo:
-        raise UserError(f"{folder} is over already; look at it with `simulate evaluate {folder}` or `simulate plot {folder}`")
-    for part in todo:
-        result = one(config.from_file(part / "config.yaml"), part, console, quiet=quiet, resume=True)
-    if parts:
-        show.group(folder, console)
-    else:
-        show.run(result, console)
+    if asked is not None:
+        done = all((asked.place(seed) / "summary.json").exists() for seed in asked.seeds)
+        if not done or any(redraw(asked.place(seed)) for seed in asked.seeds) or not (folder / "forgetting_curves.png").exists():
+            several(asked, console, quiet=quiet, resume=True)
+            return
+    elif not (folder / "summary.json").exists():
+        show.run(one(config.from_file(folder / "config.yaml"), folder, console, quiet=quiet, resume=True), console)
+        return
+    elif drawn := redraw(folder):
+        console.print(f"the run was over; drawn now: {', '.join(map(str, drawn))}")
+        return
+    raise UserError(f"{folder} is over already; look at it with `simulate evaluate {folder}` or `simulate plot {folder}`")
+
+
+def redraw(folder: Path) -> list[Path]:
+    """Draw what a kill between the summary and the last plot has left undrawn.
+
+    Args:
+        folder: the directory of a run that is over.
+
+    Returns:
+        The files that were missing.
+    """
+    from runs import plots
+    from runs.recording import store
+
+    with store.claim(folder):
+        files.sweep(folder)
+        return plots.draw(folder, missing=True)
+
+
+def _seeds(folder: Path) -> Seeds | None:
+    # Folders that were written before there was a file of the seeds have their runs alone.
+    asked = seeds.read(folder)
+    begun = sorted(folder.glob("seed-*/config.yaml"))
+    if asked is None and begun:
+        numbers = [int(path.parent.name[5:]) for path in begun if path.parent.name[5:].isdecimal()]
+        if numbers:
+            asked = Seeds(folder, config.from_file(begun[0]), range(min(numbers), max(numbers) + 1))
+    return asked
 
 
 def evaluate(folder: Path, test_scenario: str | None) -> None:
@@ -153,14 +205,14 @@ def evaluate(folder: Path, test_scenario: str | None) -> None:
     learned = len(run.matrix)
     again = run.test(learned)
     result = run.result(folder)
-    console = _console(False)
+    console = terminal.console()
     if result.summary["setting"] == "episodic":
         further = {"cross_domain": cross_domain(run.plan)} if test_scenario else {}
         show.few_shot({**result.summary, **again.summary, **further}, console)
         return
     learner = strategies.shown(result.summary["strategy"])
     title = f"{learner} on {result.summary['scenario']} after {learned} of {len(result.names)} experiences"
-    console.print(title, highlight=False)
+    console.print(title)
     console.print(tables.render_matrix(result.names, run.initial, [*run.matrix[:-1], again.row]))
 
 
@@ -178,12 +230,12 @@ def compare(folders: Sequence[Path], out: Path, *, mixed: bool) -> None:
     groups = comparison.collect(folders, mixed=mixed)
     table = comparison.table(groups)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "table.md").write_text(comparison.to_markdown(table), encoding="utf-8")
-    (out / "table.csv").write_text(comparison.to_csv(table), encoding="utf-8")
+    files.write_text(out / "table.md", comparison.to_markdown(table))
+    files.write_text(out / "table.csv", comparison.to_csv(table))
     figure = plots.draw_comparison(groups, out / "forgetting_curves.png")
-    console = _console(False)
+    console = terminal.console()
     console.print(comparison.render(table))
-    console.print(f"figure {figure}, table {out / 'table.md'} and {out / 'table.csv'}", highlight=False)
+    console.print(f"figure {figure}, table {out / 'table.md'} and {out / 'table.csv'}")
 
 
 def recipe(name: str, out: Path | None, data_root: Path | None, scale: str, *, rows: str | None, repeat: bool) -> None:
@@ -205,7 +257,7 @@ def recipe(name: str, out: Path | None, data_root: Path | None, scale: str, *, r
     from runs.recording.code import code
     from runs.recording.rows import count
 
-    console = _console(False)
+    console = terminal.console()
     content = recipes.read(name)
     folder = out or recipes.folder(name, scale)
     home = records.home(folder)
@@ -216,20 +268,21 @@ def recipe(name: str, out: Path | None, data_root: Path | None, scale: str, *, r
     todo = [
         (label, each) for label, seeds in wanted.items() for each in seeds if lacks[label] or each["seed"] not in have[label].by_seed
     ]
-    console.print(f"{content['title']} ({content['paper']})", highlight=False)
+    console.print(f"{content['title']} ({content['paper']})")
     if todo:
         minutes = content["scales"][scale].get("minutes", "?")
-        console.print(f"{len(todo)} runs to do (all rows: about {minutes} minutes); writing to {folder}", highlight=False)
+        console.print(f"{len(todo)} runs to do (all rows: about {minutes} minutes); writing to {folder}")
         if code()["dirty"]:
-            console.print("the tree has changes that are in no commit; the records will say so", highlight=False)
+            console.print("the tree has changes that are in no commit; the records will say so")
     else:
-        console.print("every run has a record; --repeat runs them again", highlight=False)
+        console.print("every run has a record; --repeat runs them again")
+    again = stopping.command(f"simulate recipe {name} --scale {scale} --out", folder)
     for label, request in todo:
         place = recipes.place_of(folder, label, request)
         if not (place / "summary.json").exists():
-            console.print(f"{label}, seed {request['seed']}", style="bold", highlight=False)
+            console.print(f"{label}, seed {request['seed']}", style="bold")
             asked = {**request, "data_root": str(data_root)} if data_root else request
-            one(asked, place, console, quiet=False, resume=(place / "config.yaml").exists())
+            one(asked, place, console, quiet=False, resume=(place / "config.yaml").exists(), again=again)
         record = records.of_directory(place, scale, label)
         if differs := records.outdated(record, request):
             raise UserError(f"{place} was run with other options ({'; '.join(differs)}); move it away, or give another --out")
@@ -238,7 +291,7 @@ def recipe(name: str, out: Path | None, data_root: Path | None, scale: str, *, r
         if home == records.FOLDER:
             results.refresh()
     results.show(content, records.read(name, home), scale, console)
-    console.print(f"records in {home / name}.jsonl", highlight=False)
+    console.print(f"records in {home / name}.jsonl")
 
 
 def new_folder(scenario: str, strategy: str, seed: str) -> Path:
@@ -253,19 +306,14 @@ def new_folder(scenario: str, strategy: str, seed: str) -> Path:
         A path under `./simulations` that does not exist.
     """
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    path = Path("simulations") / f"{scenario}_{strategy}_seed{seed}_{stamp}"
+    # A data set of the user's own has its path in the scenario's name.
+    name = "_".join(re.sub(r"[^\w.+-]+", "-", part)[-80:] for part in (scenario, strategy, f"seed{seed}", stamp))
+    path = Path("simulations") / name
     number = 1
     while path.exists():
         number += 1
-        path = path.with_name(f"{scenario}_{strategy}_seed{seed}_{stamp}-{number}")
+        path = path.with_name(f"{name}-{number}")
     return path
-
-
-def _console(quiet: bool) -> Console:
-    from rich.console import Console
-
-    terminal = sys.stdout.isatty()
-    return Console(quiet=quiet, width=None if terminal else 140)
 
 
 def _whole(text: Any, name: str, least: int) -> int | None:
@@ -276,5 +324,5 @@ def _whole(text: Any, name: str, least: int) -> int | None:
     except ValueError:
         number = least - 1
     if number < least:
-        raise UserError(f"{name} must be a whole number from {least}, not '{text}'")
+        raise UserError(f"{name} must be a whole number from {least}, not '{shortened(text)}'")
     return number

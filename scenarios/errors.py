@@ -25,11 +25,11 @@ class DataUnavailableError(UserError):
     """A data set is neither on disk nor to be downloaded."""
 
 
-def shortened(text: str, length: int = LONGEST_VALUE) -> str:
+def shortened(value: object, length: int = LONGEST_VALUE) -> str:
     r"""Bring text of the user's own into one line that can be read.
 
     Args:
-        text: any text.
+        value: any text, or what has one.
         length: the most letters; of longer text the middle is left out.
 
     Returns:
@@ -39,6 +39,10 @@ def shortened(text: str, length: int = LONGEST_VALUE) -> str:
         >>> shortened("a\nb" + 100 * "c", 12)
         'a bcc...cccc'
     """
+    try:
+        text = str(value)
+    except (ValueError, RecursionError):  # a whole number of thousands of digits; lists in lists in lists
+        text = f"a {type(value).__name__}"
     kept = text if len(text) <= 4 * length else text[: 2 * length] + text[-2 * length :]
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in kept).split())
     if len(line) <= length:
@@ -62,7 +66,7 @@ def shown(value: object) -> str:
     """
     if isinstance(value, (list, tuple, set, dict)):
         return {"dict": "a mapping"}.get(type(value).__name__, f"a {type(value).__name__}")
-    return f"'{shortened(str(value))}'"
+    return f"'{shortened(value)}'"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

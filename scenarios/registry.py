@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from scenarios.errors import UserError, nearest
+from scenarios.errors import UserError, nearest, shortened
 
 T = TypeVar("T", bound=type)
 
@@ -90,7 +90,7 @@ class Registry:
             options = row.match(name)
             if options is not None:
                 return row, options
-        raise UserError(f"unknown {self.kind} '{name}'{nearest(name, self.names())}")
+        raise UserError(f"unknown {self.kind} '{shortened(name)}'{nearest(name, self.names())}")
 
     def canonical(self, name: str) -> str:
         """The name under which a component is written down.

@@ -47,18 +47,21 @@ PLOTS: dict[str, Callable[[Run], Figure | None]] = {
 """File name to drawing."""
 
 
-def draw(directory: Path) -> list[Path]:
+def draw(directory: Path, *, missing: bool = False) -> list[Path]:
     """Draw everything that a run calls for into its folder `plots`.
 
     Args:
         directory: the run's directory.
+        missing: only what is not there.
 
     Returns:
         The files.
     """
     run = directories.read(directory)
-    drawn = {name: plot(run) for name, plot in PLOTS.items()}
-    return [style.save(figure, run.directory / "plots" / f"{name}.png") for name, figure in drawn.items() if figure]
+    paths = {name: run.directory / "plots" / f"{name}.png" for name in PLOTS}
+    with style.literal():
+        drawn = {name: plot(run) for name, plot in PLOTS.items() if not (missing and paths[name].exists())}
+        return [style.save(figure, paths[name]) for name, figure in drawn.items() if figure]
 
 
 def draw_comparison(groups: Sequence[Group], path: Path) -> Path:
@@ -74,7 +77,8 @@ def draw_comparison(groups: Sequence[Group], path: Path) -> Path:
     Raises:
         UserError: the runs have no accuracy matrices.
     """
-    figure = compare_few_shot(groups) or compare(groups)
-    if figure is None:
-        raise UserError("these runs have no accuracy matrix to draw; read their table instead")
-    return style.save(figure, path)
+    with style.literal():
+        figure = compare_few_shot(groups) or compare(groups)
+        if figure is None:
+            raise UserError("these runs have no accuracy matrix to draw; read their table instead")
+        return style.save(figure, path)

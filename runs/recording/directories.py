@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from runs import yaml_files
 from runs.showing import tables
-from scenarios.errors import UserError
+from scenarios.errors import UserError, shortened
 from strategies.registry import strategies
 
 if TYPE_CHECKING:
@@ -97,9 +96,9 @@ def read(directory: Path) -> Run:
         raise UserError(f"the run {directory} is not finished; finish it with: simulate resume {directory}")
     try:
         summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
-        options = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"the run {directory} cannot be read ({' '.join(str(error).split())}): repeat it") from error
+        options = yaml_files.load(directory / "config.yaml", "it was changed")
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"the run {directory} cannot be read ({shortened(error, 300)}): repeat it") from error
     needed = {"scenario", "strategy", "setting", "seed", "data"}
     if not isinstance(summary, dict) or not isinstance(options, dict) or not needed <= summary.keys():
         raise UserError(f"the run {directory} cannot be read (its summary needs {', '.join(sorted(needed))}): repeat it")

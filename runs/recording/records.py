@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runs.recording import files
 from runs.recording.code import ROOT
 from runs.recording.directories import flat
 from scenarios.errors import UserError
@@ -174,8 +175,7 @@ def append(recipe: str, record: Record, folder: Path | None = None) -> bool:
         return False
     path = (folder or FOLDER) / f"{recipe}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(to_line(record))
+    files.append(path, to_line(record))
     return True
 
 

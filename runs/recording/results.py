@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runs.recording import findings, records
+from runs.recording import files, findings, records
 from runs.recording import recipe as recipes
 from runs.recording.code import ROOT
 from runs.recording.records import Record
@@ -118,11 +118,11 @@ def refresh(folder: Path | None = None, file: Path = FILE, readme: Path = README
         file: is replaced.
         readme: its part is replaced, where it has one.
     """
-    file.write_text(everything(folder), encoding="utf-8")
+    files.write_text(file, everything(folder))
     if readme.exists():
         content = readme.read_text(encoding="utf-8")
         part = f"{BEGIN}\n{headlines(folder)}{END}"
-        readme.write_text(re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: part, content, flags=re.DOTALL), encoding="utf-8")
+        files.write_text(readme, re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: part, content, flags=re.DOTALL))
 
 
 def show(recipe: Mapping[str, Any], known: Sequence[Record], scale: str, console: Console) -> None:
@@ -143,7 +143,7 @@ def show(recipe: Mapping[str, Any], known: Sequence[Record], scale: str, console
         shown.add_row(row.shown, row.metric, ours(row), _seeds(row), _published(row), row.verdict)
     console.print(shown)
     if finding := findings.told(recipe, known, scale):
-        console.print(finding, highlight=False)
+        console.print(finding)
 
 
 def traced(name: str, row: str, seed: str, scale: str, folder: Path | None = None) -> str:

@@ -1,15 +1,13 @@
 """A run's directory: everything that every figure and table can be redrawn from.
 
-What resuming depends on is written whole or not at all (a temporary file, then a rename), except `metrics.jsonl`, which only grows and
-which a checkpoint cuts back to the length that it knows; artefacts, plots and tables are written in place and can be made again.
+Every file is written whole or not at all (`runs.recording.files`), except `metrics.jsonl`, which only grows and which a checkpoint cuts
+back to the length that it knows.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import math
 import os
 import platform
 import re
@@ -17,11 +15,15 @@ import sys
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+from filelock import BaseFileLock, FileLock, Timeout
 
 from runs import config
+from runs.recording import files
 from runs.recording.code import code
-from scenarios.errors import UserError
+from runs.stopping import NO_ROOM
+from scenarios.errors import UserError, shortened
 
 
 class Store:
@@ -30,73 +32,91 @@ class Store:
     Args:
         folder: the directory; made if it is not there.
         resolved: the run's configuration.
-        resume: go on with a run of the same configuration that is there already.
+        resume: go on with a run of the same configuration that is there already. Where that run has no checkpoint yet, nothing is lost by
+            beginning it again, and this does not matter.
 
     Raises:
         UserError: the folder belongs to another run or another process, or cannot be written.
+        OSError: the disk is full.
     """
 
     def __init__(self, folder: Path, resolved: Mapping[str, Any], *, resume: bool) -> None:
         self.folder = folder
-        text = config.to_yaml(resolved)
-        written = folder / "config.yaml"
-        if written.exists() and comparable(config.from_file(written)) != comparable(resolved):
-            raise UserError(f"{folder} holds another run; choose another --out, or repeat that one with --config {written}")
-        if written.exists() and not resume:
-            raise UserError(f"{folder} holds this very run already; add --resume to go on with it, or choose another --out")
-        if folder.exists() and not written.exists() and any(folder.iterdir()):
-            raise UserError(f"{folder} is not empty and holds no run; choose another --out")
-        self._lock = self._claim()
-        if not written.exists():
-            write_text(written, text)
+        self._refuse_foreign()
+        self._lock = claim(folder)
+        try:
+            files.sweep(folder)
+            self._enter(resolved, resume)
+        except BaseException:
+            self.close()
+            raise
 
-    def _claim(self) -> IO[str]:
+    def _refuse_foreign(self) -> None:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / ".lock").open("a+")
-        except OSError as error:
-            raise UserError(f"cannot write to {self.folder} ({error.strerror}); choose another --out") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            owner = lock.read().strip() or "another process"
-            raise UserError(f"{self.folder} is in use by process {owner}; wait for it, or choose another --out") from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        return lock
+            names = {path.name for path in self.folder.iterdir()} if self.folder.exists() else set()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"cannot write to {self.folder} ({reason}); choose another --out, a directory") from error
+        ours = {name for name in names if name in (".lock", "config.yaml") or name.endswith(".part")}
+        if names - ours and "config.yaml" not in names:
+            raise UserError(f"{self.folder} is not empty and holds no run; choose another --out")
+
+    def _enter(self, resolved: Mapping[str, Any], resume: bool) -> None:
+        written, text = self.folder / "config.yaml", config.to_yaml(resolved)
+        begun = (self.folder / "checkpoint.pt").exists()
+        if not written.exists() or (not begun and _begins(text, written)):
+            files.write_text(written, text)
+            return
+        changed = differences(comparable(config.from_file(written)), comparable(resolved))
+        if changed:
+            what = shortened("; ".join(changed), 300)
+            raise UserError(f"{self.folder} holds another run ({what}); choose another --out, or repeat that one with --config {written}")
+        if begun and not resume:
+            raise UserError(f"{self.folder} holds this very run already; add --resume to go on with it, or choose another --out")
 
     def close(self) -> None:
         """Let go of the directory."""
-        self._lock.close()
+        self._lock.release()
 
-    def write_environment(self, data: Mapping[str, Any], device: Any) -> None:
-        """Write down what the run was made with; of a run that goes on under other code, also what it began with.
+    def write_environment(self, data: Mapping[str, Any], device: Any, *, resumed: bool) -> list[str]:
+        """Write down what the run was made with; a run that goes on adds to what it began with.
 
         Args:
             data: name, origin and fingerprint of the data.
             device: the torch device.
+            resumed: whether the run goes on.
+
+        Returns:
+            What is not as it was, each in a few words, where it may change the numbers.
         """
         path, now = self.folder / "environment.json", environment(data, device)
-        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else now
-        earlier = before.get("resumed_from", []) + ([before["code"]] if before["code"] != now["code"] else [])
-        write_json(path, {**now, **({"resumed_from": earlier} if earlier else {})})
+        before = _read_json(path) if resumed else {}
+        if not before:
+            files.write_json(path, now)
+            return []
+        others = [before["code"]] if before.get("code") not in (None, now["code"]) else []
+        was = {name: value for name, value in before.items() if name not in ("data", "resumed_from", "earlier")}
+        history = {"resumed_from": [*before.get("resumed_from", ()), *others], "earlier": [*before.get("earlier", ()), was]}
+        files.write_json(path, {**now, **{name: entries for name, entries in history.items() if entries}})
+        return differences({name: before.get(name) for name in DECISIVE}, {name: now[name] for name in DECISIVE})
+
+    @property
+    def metrics(self) -> Path:
+        """The file `metrics.jsonl`."""
+        return self.folder / "metrics.jsonl"
 
     @property
     def metrics_length(self) -> int:
         """Bytes in `metrics.jsonl`."""
-        path = self.folder / "metrics.jsonl"
-        return path.stat().st_size if path.exists() else 0
+        return files.length(self.metrics)
 
     def cut_metrics(self, length: int) -> None:
-        """Cut `metrics.jsonl` back to what a checkpoint knows.
+        """Cut `metrics.jsonl` back to what a checkpoint knows; one that is shorter is a mistake of the user's.
 
         Args:
             length: bytes to keep.
         """
-        with (self.folder / "metrics.jsonl").open("ab") as file:
-            file.truncate(length)
+        files.cut(self.metrics, length)
 
     def append_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Add rows to `metrics.jsonl`.
@@ -104,8 +124,7 @@ class Store:
         Args:
             rows: measurements.
         """
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
+        files.append(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint.
@@ -113,11 +132,43 @@ class Store:
         Args:
             state: nested dictionaries, lists and tuples of tensors and plain values.
         """
-        import torch
+        files.write_tensors(self.folder / "checkpoint.pt", state)
 
-        part = self.folder / "checkpoint.pt.part"
-        torch.save(state, part)
-        os.replace(part, self.folder / "checkpoint.pt")
+
+DECISIVE = ("threads", "device", "torch", "numpy")
+"""Entries of the environment on which the last bits of a number depend."""
+
+
+def claim(folder: Path) -> BaseFileLock:
+    """Hold a run's directory against other processes.
+
+    Args:
+        folder: the directory; made if it is not there.
+
+    Returns:
+        The lock; the system lets go of it when the process ends, however it does.
+
+    Raises:
+        UserError: another process holds it, or it cannot be written.
+        OSError: the disk is full.
+    """
+    path, owner = folder / ".lock", ""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, timeout=0)
+        lock.acquire()
+    except Timeout:
+        with contextlib.suppress(OSError):
+            owner = path.read_text().strip()
+        raise UserError(f"{folder} is in use by process {owner or 'unknown'}; wait for it, or choose another --out") from None
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
+        raise UserError(f"cannot write to {folder} ({error.strerror}); choose another --out") from error
+    # For the message above alone: Windows does not let another handle write to a locked file.
+    with contextlib.suppress(OSError):
+        path.write_text(str(os.getpid()))
+    return lock
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -147,12 +198,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-FORMAT = "palimpsest-2"
+FORMAT = "palimpsest-3"
 """Marks checkpoints that this version reads."""
 
 
 def comparable(resolved: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes two configurations the same run: all but where data lie.
+    """What makes two configurations the same run: all but where data and code lie.
 
     Args:
         resolved: a configuration.
@@ -160,38 +211,53 @@ def comparable(resolved: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         Plain values, as YAML would give them back.
     """
-    plain = json.loads(json.dumps(resolved))
-    return {key: value for key, value in plain.items() if key != "data_root"}
+    plain = json.loads(json.dumps(resolved, default=str))
+    names = [(plain, "data"), (plain, "test_scenario"), (plain.get("scenario", {}), "name")]
+    for entries, name in names:
+        if found := config.OWN.fullmatch(str(entries.get(name, ""))):
+            entries[name] = found[1] + Path(found[2]).name
+    return {key: value for key, value in plain.items() if key not in ("data_root", "imports")}
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file, whole or not at all.
-
-    Args:
-        path: the file.
-        text: its content.
-    """
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON, whole or not at all; what is not a number becomes null.
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[str]:
+    """Find where two nested dictionaries differ.
 
     Args:
-        path: the file.
-        content: plain values.
+        before: the one.
+        now: the other.
+        path: what leads to them.
+
+    Returns:
+        For each value that is not the same its path, what it was and what it is.
+
+    Example:
+        >>> differences({"train": {"epochs": 2}, "seed": 0}, {"train": {"epochs": 3}, "seed": 0})
+        ['train.epochs was 2, is 3']
     """
-    write_text(path, json.dumps(_without_nan(content), indent=2) + "\n")
+    found = []
+    for key in dict.fromkeys([*before, *now]):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += differences(old, new, f"{path}{key}.")
+        elif old != new:
+            found.append(f"{path}{key} was {shortened(old)}, is {shortened(new)}")
+    return found
 
 
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_nan(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _begins(text: str, path: Path) -> bool:
+    # A crash may leave the first part of a file, or a file without content.
+    try:
+        return text.encode().startswith(path.read_bytes().rstrip(b"\0"))
+    except OSError:
+        return False
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def environment(data: Mapping[str, Any], device: Any) -> dict[str, Any]:

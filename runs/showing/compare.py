@@ -118,17 +118,19 @@ def render(content: Table) -> rich.table.Table:
     Returns:
         A table; a cell has mean and interval, and below them the standard deviation.
     """
-    from rich.markup import escape
     from rich.table import Table as Terminal
+    from rich.text import Text
 
-    terminal = Terminal(title=content.title, title_justify="left", caption=" ".join(content.notes), caption_justify="left", header_style="")
+    notes = Text(" ".join(content.notes))
+    terminal = Terminal(title=Text(content.title), title_justify="left", caption=notes, caption_justify="left", header_style="")
     terminal.add_column("strategy", overflow="fold")
     terminal.add_column("seeds", justify="right")
     for column in content.columns:
         terminal.add_column(column.heading, justify="right")
     for row in content.rows:
-        cells = [_cell(row, column, "{mean} ± {ci95}\n[dim]sd {sd}[/dim]") for column in content.columns]
-        terminal.add_row(escape(row.label), str(len(row.seeds)), *cells)
+        texts = [_cell(row, column, "{mean} ± {ci95}\nsd {sd}").partition("\n") for column in content.columns]
+        cells = [Text.assemble(mean, line, (deviation, "dim")) for mean, line, deviation in texts]
+        terminal.add_row(Text(row.label), str(len(row.seeds)), *cells)
     return terminal
 
 

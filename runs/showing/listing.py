@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Mapping
 from typing import Any
 
-from scenarios.errors import UserError, nearest
+from runs.showing import terminal
+from scenarios.errors import UserError, nearest, shortened
 from scenarios.registry import Registry
 
 SECTIONS = ("train", "evaluate")
@@ -42,15 +42,13 @@ def show(kind: str | None, name: str | None) -> None:
     Raises:
         UserError: there is no such kind.
     """
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False, markup=False)
+    console = terminal.console()
     known = registries()
     if kind in SECTIONS and name is None:
         _section(kind, console)
         return
     if kind is not None and kind not in known:
-        raise UserError(f"cannot list '{kind}'{nearest(kind, [*known, *SECTIONS])}")
+        raise UserError(f"cannot list '{shortened(kind)}'{nearest(kind, [*known, *SECTIONS])}")
     if kind is not None and name is not None:
         _describe(known[kind], kind, name, console)
         return

@@ -206,7 +206,7 @@ class Terminal(Progress):
         Args:
             line: one line.
         """
-        self.console.print(line, highlight=False, markup=False)
+        self.console.print(line)
 
     def close(self) -> None:
         """Take the two lines away."""

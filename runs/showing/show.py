@@ -28,13 +28,13 @@ def run(result: RunResult, console: Console) -> None:
         few_shot(summary, console)
     else:
         of = (summary["scenario"], summary["setting"], f"{summary['data']['origin']} data")
-        console.print(f"accuracy in %: {strategies.shown(summary['strategy'])} on {', '.join(of)}", highlight=False)
+        console.print(f"accuracy in %: {strategies.shown(summary['strategy'])} on {', '.join(of)}")
         console.print(tables.render_matrix(result.names, result.initial.tolist(), result.matrix.tolist()))
     words = {"average_accuracy": "average accuracy", "average_forgetting": "forgetting", "backward_transfer": "backward transfer"}
     words = {} if len(result.names) == 1 else words
     line = ", ".join(f"{text} {100 * summary[key]:.2f} %" for key, text in words.items() if key in summary)
     if line:
-        console.print(line, style="bold", highlight=False)
+        console.print(line, style="bold")
     if "routing" in summary:
         routing(summary, console)
     if "curvature" in summary:
@@ -43,9 +43,8 @@ def run(result: RunResult, console: Console) -> None:
         f"{summary['wall_seconds']:.1f} s ({summary['train_seconds']:.1f} s training, {summary['evaluate_seconds']:.1f} s testing) "
         f"after {summary['start_seconds']:.1f} s of starting, "
         f"peak memory {summary['peak_memory_bytes'] / 2**20:.0f} MiB, {summary['parameters']:,} parameters",
-        highlight=False,
     )
-    console.print(f"plots in {Path(str(result.directory)) / 'plots'}, everything else in {result.directory}", highlight=False)
+    console.print(f"plots in {Path(str(result.directory)) / 'plots'}, everything else in {result.directory}")
 
 
 def few_shot(summary: Mapping[str, Any], console: Console) -> None:
@@ -69,12 +68,11 @@ def few_shot(summary: Mapping[str, Any], console: Console) -> None:
             f"{where}: {result['ways']}-way {result['shots']}-shot accuracy {100 * result['mean']:.2f} ± {100 * result['ci95']:.2f} % "
             f"(95 % interval over {result['episodes']} episodes{few}; bn_mode {summary.get('bn_mode', 'none')})",
             style="bold",
-            highlight=False,
-        )
+            )
         if "per_step" in result:
             steps = ", ".join(f"{100 * value:.1f}" for value in result["per_step"])
             of = f"the first {result['per_step_episodes']} episodes" if result["per_step_episodes"] < result["episodes"] else "all episodes"
-            console.print(f"  after 0, 1, ... adaptation steps, over {of}: {steps} %", highlight=False)
+            console.print(f"  after 0, 1, ... adaptation steps, over {of}: {steps} %")
 
 
 def routing(summary: Mapping[str, Any], console: Console) -> None:
@@ -89,15 +87,13 @@ def routing(summary: Mapping[str, Any], console: Console) -> None:
     console.print(
         f"task index right {percent['index']}; accuracy given the index {percent['oracle']}, end to end {percent['end_to_end']}; "
         f"the bounds between them {'hold' if found['bounds_hold'] else 'DO NOT HOLD'}",
-        highlight=False,
     )
     hnet = summary["hnet"]
     if hnet["bytes"]:
         console.print(
             f"index '{hnet['index']}' keeps {sum(hnet['bytes'].values()) / 2**20:.1f} MiB, "
             f"in which a replay memory would hold {hnet['replay_images_of_as_many_bytes']} images",
-            highlight=False,
-        )
+            )
 
 
 def curvature(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
@@ -119,10 +115,10 @@ def curvature(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
         coupled = "yes" if row["coupled"] else "no"
         table.add_row(row["layer"], row["tap"], coupled, f"{row['kfac_error']:.3f}", f"{row['xkfac_error']:.3f}")
     seen = f"{rows[0]['examples']} examples of the last experience"
-    console.print(f"relative error of Kronecker factors against the exact Gauss-Newton block of {seen}", highlight=False)
+    console.print(f"relative error of Kronecker factors against the exact Gauss-Newton block of {seen}")
     console.print(table)
     if not any(row["coupled"] for row in rows):
-        console.print("no batch norm in training mode lies behind any layer: XK-FAC is K-FAC", highlight=False)
+        console.print("no batch norm in training mode lies behind any layer: XK-FAC is K-FAC")
 
 
 def group(folder: Path, console: Console) -> None:
@@ -137,4 +133,4 @@ def group(folder: Path, console: Console) -> None:
 
     groups = comparison.collect([folder])
     console.print(comparison.render(comparison.table(groups)))
-    console.print(f"figure {plots.draw_comparison(groups, folder / 'forgetting_curves.png')}, runs in {folder}", highlight=False)
+    console.print(f"figure {plots.draw_comparison(groups, folder / 'forgetting_curves.png')}, runs in {folder}")

@@ -7,12 +7,13 @@ experience, numbered from 0. An empty cell is one that the run's setting or stra
 from __future__ import annotations
 
 import csv
+import io
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runs.recording import files
 from scenarios.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,14 +35,12 @@ def write_matrix(path: Path, names: Sequence[str], initial: Sequence[float], mat
     """
     rows = [list(map(float, row)) for row in (initial, *matrix)]
     assert all(len(row) == len(names) for row in rows), f"{len(names)} names for rows of {[len(row) for row in rows]} cells"
-    path = Path(path)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["after", *names])
-        for label, row in zip(["initial", *range(len(rows) - 1)], rows):
-            writer.writerow([label, *("" if math.isnan(cell) else repr(cell) for cell in row)])
-    os.replace(part, path)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["after", *names])
+    for label, row in zip(["initial", *range(len(rows) - 1)], rows):
+        writer.writerow([label, *("" if math.isnan(cell) else repr(cell) for cell in row)])
+    files.write_text(Path(path), text.getvalue())
 
 
 def read_matrix(path: Path) -> tuple[list[str], numpy.ndarray, numpy.ndarray]:
@@ -108,8 +107,8 @@ def render_matrix(names: Sequence[str], initial: Sequence[float], matrix: Sequen
         cell is a dot. More than 8 columns are rounded to whole numbers, and of more than 14 some are left out.
     """
     from rich import box
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     step = -(-len(names) // MOST_COLUMNS)
     columns = sorted(set(range(len(names) - 1, -1, -step)))
@@ -124,8 +123,7 @@ def render_matrix(names: Sequence[str], initial: Sequence[float], matrix: Sequen
         if row >= 0 and row not in columns:
             continue
         texts = ["·" if math.isnan(float(cells[column])) else f"{100 * float(cells[column]):.{digits}f}" for column in columns]
-        if row in columns:
-            texts[columns.index(row)] = f"[bold]{texts[columns.index(row)]}[/bold]"
-        label = "initial" if row < 0 else escape(numbered(row, names[row]))
-        table.add_row(label, *texts, style="dim" if row < 0 else "")
+        shown = [Text(text, style="bold" if column == row else "") for column, text in zip(columns, texts)]
+        label = "initial" if row < 0 else numbered(row, names[row])
+        table.add_row(Text(label), *shown, style="dim" if row < 0 else "")
     return table
