@@ -1,6 +1,7 @@
 """A recipe's rows, made of its records: the mean over seeds beside what was published, and a verdict that noise cannot pass.
 
-Those records of a row count whose configuration is today's; where there is none, the row is outdated and says why. A seed that was run
+Those records of a row count whose configuration is today's, and whose pixels are those of the recipe's latest record of the same data;
+where there is none, the row is outdated and says why. A seed that was run
 on several machines counts once, with the mean of what they gave, and the row tells each. Of two runs of a seed on one machine the later
 counts.
 
@@ -139,13 +140,22 @@ def count(records: Sequence[Record], label: str, requests: Sequence[Mapping[str,
     """
     wanted = {request["seed"]: request for request in requests}
     mine = [record for record in records if record.row == label and record.scale == scale and record.seed in wanted]
+    pixels = {_kind(record): record.summary["data"]["fingerprint"] for record in records}
     reasons = {record.line: outdated(record, wanted[record.seed]) for record in mine}
+    for record in mine:
+        if record.summary["data"]["fingerprint"] != pixels[_kind(record)]:
+            reasons[record.line].append(f"the pixels of {record.summary['data']['name']} have changed")
     current = [record for record in mine if not reasons[record.line]]
     why = () if current or not mine else tuple(reasons[mine[-1].line])
     latest: dict[int, dict[str, Record]] = {}
     for record in current or mine:
         latest.setdefault(record.seed, {})[record.machine] = record
     return Counted({seed: tuple(latest[seed].values()) for seed in sorted(latest)}, why)
+
+
+def _kind(record: Record) -> str:
+    data = record.summary["data"]
+    return repr((data["name"], data["shape"], data["examples"]))
 
 
 def table(recipe: Mapping[str, Any], records: Sequence[Record], scale: str) -> list[Row]:

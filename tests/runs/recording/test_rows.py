@@ -9,7 +9,7 @@ import pytest
 from metrics.statistics import over_seeds
 from runs.recording import findings, rows
 from scenarios.errors import UserError
-from tests.runs.recording.made_up import made
+from tests.runs.recording.made_up import DATA, made
 from tests.runs.recording.test_recipe import EXAMPLE
 
 
@@ -83,6 +83,13 @@ def test_an_option_that_did_not_exist_counts_as_its_default_and_one_that_is_gone
     assert "outdated" not in row([made("one", 3, 0.55, config={"train.momentum": None})]).verdict
     assert row([made("two", 3, 0.55, config={"train.epochs": None})], label="two").verdict.startswith("outdated: train.epochs was ")
     assert row([made("one", 3, 0.55, config={"train.warm_restarts": 3})]).verdict == "outdated: train.warm_restarts was 3 and is gone"
+
+
+def test_other_pixels_of_the_same_data_make_the_older_records_outdated() -> None:
+    later = {"data": {**DATA, "fingerprint": "beef"}}
+    known = [made("one", 3, 0.10), made("two", 3, 0.2, line=2), made("one", 4, 0.50, line=3, summary=later)]
+    assert row(known).spread == over_seeds([0.50])
+    assert row(known, label="two").verdict == "outdated: the pixels of digits have changed"
 
 
 def test_machines_stand_side_by_side_and_count_once_and_the_later_of_one_machine_counts() -> None:
