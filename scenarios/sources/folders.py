@@ -1,86 +1,44 @@
 """Any folder of the user's own images.
 
-It holds `train/CLASS/*.png` and `test/CLASS/*.png`, or only `CLASS/*.png`: then a fifth of each class is held out for
-the test. Images of one size that are at most 256 pixels wide and high stay as they are; others are cropped to the middle square and
-scaled to one size, that of the smallest, at most 64x64. The set is grey where all images are.
+It holds `train/CLASS/*.png` and `test/CLASS/*.png` (and, for few-shot learning, `val/CLASS/*.png`), or only `CLASS/*.png`: then a fifth of
+each class is held out for the test. A class's images may lie in folders of their own. Where no class is in two parts, the parts are the
+division of the classes for few-shot learning. Images are brought to the commonest size (`pictures.common_form`) and to bytes (`pixels`);
+the set is grey where all images are.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
-from PIL import Image, ImageOps
+from typing import ClassVar
 
 from scenarios.errors import UserError
-from scenarios.sources.base import Place, Source, hold_out, reading
-from scenarios.sources.decoded import Decoded, Labels, Part, Pixels
+from scenarios.sources.base import Place, Source
+from scenarios.sources.decoded import Decoded
+from scenarios.sources.own import TEST, TRAIN, VALIDATION, Side, assemble
+from scenarios.sources.pictures import common_form, decode_images
+from scenarios.sources.walk import ENDINGS, Leftovers, class_folders, content, ending, listed
 
-ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-LARGEST_KEPT, LARGEST_SCALED = 256, 64
-ADVICE = "replace it by an intact image, or take it away"
+PARTS = {
+    "train": TRAIN,
+    "training": TRAIN,
+    "val": VALIDATION,
+    "valid": VALIDATION,
+    "validation": VALIDATION,
+    "test": TEST,
+    "testing": TEST,
+}
+LAYOUTS = "lay it out as PATH/train/CLASS/*.png and PATH/test/CLASS/*.png, or as PATH/CLASS/*.png, and say --data folder:PATH"
 
-
-@dataclass(frozen=True)
-class Form:
-    """What all images of a set are brought to.
-
-    Attributes:
-        width: in pixels.
-        height: in pixels.
-        grey: one channel instead of three.
-    """
-
-    width: int
-    height: int
-    grey: bool
-
-    def read(self, image: Image.Image) -> Pixels:
-        """Bring an image to this form.
-
-        Args:
-            image: an open image.
-
-        Returns:
-            uint8 [C, H, W].
-        """
-        plain = image.convert("L" if self.grey else "RGB")
-        if plain.size != (self.width, self.height):
-            plain = ImageOps.fit(plain, (self.width, self.height), Image.Resampling.BILINEAR)
-        pixels = np.asarray(plain)
-        return pixels[None] if self.grey else pixels.transpose(2, 0, 1)
-
-
-def decode_images(images: Sequence[Path], form: Form, open_image: Callable[[Path], Image.Image] = Image.open) -> Pixels:
-    """Decode many image files, on all cores.
-
-    Args:
-        images: the files.
-        form: what they are brought to.
-        open_image: opens one of them.
-
-    Returns:
-        uint8 [N, C, H, W], on disk in a file without a name, because the set may exceed the memory.
-    """
-
-    def read(path: Path) -> Pixels:
-        with reading(path, ADVICE), open_image(path) as image:
-            return form.read(image)
-
-    with tempfile.TemporaryFile() as file:
-        pixels: Pixels = np.memmap(file, np.uint8, shape=(len(images), 1 if form.grey else 3, form.height, form.width))
-    with ThreadPoolExecutor() as pool:
-        for i, image in enumerate(pool.map(read, images)):
-            pixels[i] = image
-    return pixels
+Found = dict[str, dict[str, list[Path]]]
+"""Part to class to images."""
 
 
 class ImageFolder(Source):
     """A folder of the user's own images."""
+
+    resizes: ClassVar[bool] = True
+    version: str = "2"
 
     def locate(self, place: Place) -> list[Path]:
         """Find the images.
@@ -90,73 +48,95 @@ class ImageFolder(Source):
 
         Returns:
             The folder, and all images in it.
-
-        Raises:
-            UserError: there are no images of two classes.
         """
         folder = place.path or place.root
-        classes = _classes(folder / "train") or _classes(folder)
-        if len(classes) < 2:
-            wanted = "say --data folder:PATH, with PATH/train/CLASS/*.png and PATH/test/CLASS/*.png"
-            raise UserError(f"{folder} has no images of two classes: {wanted}")
-        return [folder, *_images(classes), *_images(_classes(folder / "test") if (folder / "train").is_dir() else {})]
+        found, _ = _found(folder)
+        return [folder, *(path for classes in found.values() for images in classes.values() for path in images)]
 
     def decode(self, files: Sequence[Path], place: Place) -> Decoded:
         """Decode all images.
 
         Args:
             files: the folder, and all images in it.
-            place: where they were found.
+            place: where they were found, and the size that is wanted.
 
         Returns:
             The set as arrays.
-
-        Raises:
-            UserError: there are other classes in the test than in training, or nothing for the test.
         """
         folder = files[0]
-        split = bool(_classes(folder / "train"))
-        learned = _classes(folder / "train" if split else folder)
-        tested = _classes(folder / "test") if split else {}
-        if split and not tested:
-            raise UserError(f"{folder} has images in train but none in test: put some into test/CLASS, or drop the folder train")
-        if unknown := sorted(set(tested) - set(learned)):
-            raise UserError(f"{folder / 'test' / unknown[0]} has no counterpart in train: add images there, or take it away")
-        names = sorted(learned)
-        form = _common_form(files[1:])
-        pixels = decode_images(_images(learned), form)
-        labels = _labels(learned, names)
-        if split:
-            train, test = Part.of(pixels, labels), Part.of(decode_images(_images(tested), form), _labels(tested, names))
-        else:
-            keep, held = hold_out(labels)
-            train, test = Part.of(pixels[keep], labels[keep]), Part.of(pixels[held], labels[held])
-        return Decoded(train, test, tuple(names), verified=False)
+        found, notes = _found(folder)
+        images = [path for classes in found.values() for name in classes for path in classes[name]]
+        form, about = common_form(images, place.size)
+        pixels, more = decode_images(images, form, place.report)
+        where = _parts(folder)
+        labels = {part: [name for name in classes for _ in classes[name]] for part, classes in found.items()}
+        sides = [Side.of(part, str(where.get(part, folder)), own) for part, own in labels.items()]
+        return assemble(str(folder), pixels, sides, [*notes, *about, *more])
 
 
-def _classes(folder: Path) -> dict[str, list[Path]]:
+def _found(folder: Path) -> tuple[Found, list[str]]:
+    # The parts that there are, in the order train, validation, test; a folder without parts is all `train`.
     if not folder.is_dir():
+        raise UserError(f"{folder} is no folder with images of two classes: {LAYOUTS}")
+    left = Leftovers()
+    parts = _parts(folder)
+    if not parts:
+        found = {TRAIN: class_folders(folder, left)}
+    else:
+        beside = [path for path in listed(folder) if path not in parts.values()]
+        for path in beside:
+            left.add(_files(path), f"in {path.name}" if path.is_dir() else "")
+        found = {part: class_folders(parts[part], left) for part in (TRAIN, VALIDATION, TEST) if part in parts}
+        _check_parts(folder, parts, found)
+    if len({name for classes in found.values() for name in classes}) < 2:
+        raise UserError(f"{folder} has no images of two classes{_hint(folder)}: {LAYOUTS}")
+    return {part: classes for part, classes in found.items() if classes}, [*left.notes(), *_about_depth(found)]
+
+
+def _parts(folder: Path) -> dict[str, Path]:
+    # Folders called like parts, unless they are classes: images in them, and other class folders beside them.
+    named: dict[str, Path] = {}
+    for path in listed(folder):
+        part = PARTS.get(path.name.lower()) if path.is_dir() else None
+        if part in named:
+            raise UserError(f"{folder} has both {named[part].name} and {path.name}; make them one")
+        if part is not None:
+            named[part] = path
+    flat = [path for path in named.values() if not any(inner.is_dir() for inner in listed(path))]
+    others = [path for path in listed(folder) if path.is_dir() and path not in named.values()]
+    if flat and len(flat) == len(named) and any(content(path).images for path in others):
         return {}
-    folders = sorted(path for path in folder.iterdir() if path.is_dir())
-    found = {path.name: sorted(file for file in path.iterdir() if file.suffix.lower() in ENDINGS) for path in folders}
-    return {name: files for name, files in found.items() if files}
+    for path in flat:
+        if any(ending(inner.name) in ENDINGS for inner in listed(path)):
+            raise UserError(f"{path} has image files without class folders: {LAYOUTS}")
+    return named
 
 
-def _images(classes: dict[str, list[Path]]) -> list[Path]:
-    return [file for name in sorted(classes) for file in classes[name]]
+def _check_parts(folder: Path, parts: dict[str, Path], found: Found) -> None:
+    if not found.get(TRAIN):
+        raise UserError(f"{folder} has {' and '.join(path.name for path in parts.values())}, but no images in train/CLASS: {LAYOUTS}")
+    if not found.get(TEST):
+        where = "put some into test/CLASS" if VALIDATION not in parts else f"call {parts[VALIDATION].name} test, if it is to be that"
+        raise UserError(f"{folder} has images in train but none in test: {where}, or drop the folder train")
 
 
-def _labels(classes: dict[str, list[Path]], names: list[str]) -> Labels:
-    return np.repeat([names.index(name) for name in sorted(classes)], [len(classes[name]) for name in sorted(classes)]).astype(np.int64)
+def _hint(folder: Path) -> str:
+    inside = listed(folder)
+    images = [path for path in inside if not path.is_dir() and ending(path.name) in ENDINGS]
+    if images:
+        return f" ({len(images)} image files lie in it without class folders)"
+    folders = [path for path in inside if path.is_dir()]
+    return f" (is it folder:{folders[0]}?)" if len(folders) == 1 and any(path.is_dir() for path in listed(folders[0])) else ""
 
 
-def _common_form(images: Sequence[Path]) -> Form:
-    sizes, grey = set(), True
-    for path in images:
-        with reading(path, ADVICE), Image.open(path) as image:
-            sizes.add(image.size)
-            grey = grey and image.mode in ("1", "L", "LA", "I;16")
-    if len(sizes) == 1 and max(max(sizes)) <= LARGEST_KEPT:
-        return Form(*sizes.pop(), grey)
-    side = min(LARGEST_SCALED, *(min(size) for size in sizes))
-    return Form(side, side, grey)
+def _about_depth(found: Found) -> list[str]:
+    # A folder of folders is one class, which may not be what was meant.
+    deep = [name for classes in found.values() for name, paths in classes.items() if len({path.parent for path in paths}) > 1]
+    return [f"class '{deep[0]}' has its images in several folders; they are one class ({len(deep)} such)"] if deep else []
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    inside = content(path)
+    return [*inside.images, *inside.others]

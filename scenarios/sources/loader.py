@@ -51,18 +51,19 @@ def load_set(
         name, _, path = name.partition(":")
     kind, options = sources.load(name)
     source: Source = kind(**options)
-    say = report or _log
+    log = logging.getLogger("scenarios")
+    say = report or log.warning
     try:
         place = Place(
             root=Path(root if root is not None else os.environ.get("PALIMPSEST_DATA") or "data").expanduser(),
             path=Path(path).expanduser() if path else None,
             download=download,
-            report=say,
+            report=report or log.info,
             size=size,
         )
         if root is not None and not place.root.is_dir() and place.path is None:
             say(f"the data root {place.root} is no folder" + ("" if source.origin == "real" else f"; nothing is read from it for {name}"))
-        decoded = _decoded(name, source, place)
+        decoded = _decoded(name, source, place, Cache(cache_folder(), say))
     except RuntimeError as error:
         raise UserError(f"'~' stands for no folder here ({error}); give the whole path") from error
     except OSError as error:
@@ -92,11 +93,11 @@ def absolute(name: str) -> str:
     return f"{kind}:{Path(path).expanduser().absolute()}" if colon and kind in OWN else name
 
 
-def _decoded(name: str, source: Source, place: Place) -> Decoded:
+def _decoded(name: str, source: Source, place: Place, cache: Cache) -> Decoded:
     files = source.locate(place)
     stamp = _stamp((source.version, place.size if source.resizes else None), files)
     key = hashlib.sha256("".join(str(file.resolve()) for file in files[:1]).encode()).hexdigest()[:12]
-    cache, kept = Cache(cache_folder(), place.report), f"{name}-{key}"
+    kept = f"{name}-{key}"
     decoded = cache.read(kept, stamp)
     if decoded is None:
         with cache.locked(kept):
@@ -119,10 +120,6 @@ def _stamp(version: object, files: Iterable[Path]) -> str:
         # A file that is written over keeps no ctime, whatever its mtime is set to.
         facts.append((str(file), status.st_size, status.st_mtime_ns, status.st_ctime_ns))
     return hashlib.sha256(repr((version, facts)).encode()).hexdigest()
-
-
-def _log(line: str) -> None:
-    logging.getLogger("scenarios").warning(line)
 
 
 def _image_set(name: str, origin: str, decoded: Decoded, part: Part) -> ImageSet:

@@ -1,8 +1,9 @@
-"""Any `.npz` of the user's own: `x` and `y`, or `x_train`, `y_train`, `x_test`, `y_test`.
+"""Any `.npz` of the user's own: `x` and `y`, or `x_train`, `y_train`, `x_test`, `y_test`, and for few-shot learning `x_val`, `y_val`.
 
-Images are [N, H, W], [N, H, W, C] or [N, C, H, W] with 1 or 3 channels: bytes, or fractions in [0, 1]. Labels are whole numbers or text;
-the classes are the labels that occur, in ascending order. Of `x` and `y` alone, a fifth of each class is held out for the test. Pickled
-objects inside the archive are not read.
+Images are [N, H, W], [N, H, W, C] or [N, C, H, W] with 1 or 3 channels: bytes, 16-bit numbers or fractions in [0, 1], on one scale in all
+arrays (`pixels.scale_of`). Labels are whole numbers or text, [N] or [N, 1]; the classes are the labels that occur, whole numbers in
+ascending order first. Of `x` and `y` alone, a fifth of each class is held out for the test; sides that share no class are the division of
+the classes for few-shot learning. Pickled objects inside the archive are not read.
 """
 
 from __future__ import annotations
@@ -13,15 +14,19 @@ from pathlib import Path
 import numpy as np
 
 from scenarios.errors import UserError
-from scenarios.sources.base import Place, Source, check, hold_out, reading
-from scenarios.sources.decoded import Decoded, Part, Pixels
+from scenarios.sources.base import Place, Source, check, reading
+from scenarios.sources.decoded import Decoded
+from scenarios.sources.own import TEST, TRAIN, VALIDATION, Side, assemble
+from scenarios.sources.pixels import from_arrays
 
 ADVICE = "it must hold x [N, H, W] or [N, H, W, 3] and y [N] (or x_train, y_train, x_test, y_test), bytes or fractions in [0, 1]"
-SIDES = ("x_train", "y_train", "x_test", "y_test")
+SIDES = {"train": TRAIN, "val": VALIDATION, "test": TEST}
 
 
 class Npz(Source):
     """Arrays of the user's own."""
+
+    version: str = "2"
 
     def locate(self, place: Place) -> list[Path]:
         """Take the file that the user named.
@@ -54,39 +59,37 @@ class Npz(Source):
             arrays = np.load(files[0], allow_pickle=False)
             check(isinstance(arrays, np.lib.npyio.NpzFile), "it is a single array")
             with arrays:
-                return _decoded(arrays)
+                return _decoded(files[0], arrays)
 
 
-def _decoded(arrays: Mapping[str, np.ndarray]) -> Decoded:
-    keys = SIDES if set(SIDES) <= set(arrays) else ("x", "y")
-    check(set(keys) <= set(arrays), f"it holds {', '.join(arrays) or 'nothing'}")
-    pairs = [(_pixels(arrays[x], x), arrays[y]) for x, y in zip(keys[::2], keys[1::2])]
-    for (pixels, labels), y in zip(pairs, keys[1::2]):
-        check(labels.shape == (len(pixels),) and len(pixels) > 0, f"{y} of shape {labels.shape} does not fit {len(pixels)} images")
-        check(labels.dtype.kind in "iuUb", f"{y} holds {labels.dtype}, not whole numbers or text")
-    check(len({pixels.shape[1:] for pixels, _ in pairs}) == 1, "its images for training and for the test differ in shape")
-    names, numbers = np.unique(np.concatenate([labels for _, labels in pairs]), return_inverse=True)
-    numbers = numbers.reshape(-1)
-    if len(pairs) == 2:
-        first = len(pairs[0][0])
-        train, test = Part.of(pairs[0][0], numbers[:first]), Part.of(pairs[1][0], numbers[first:])
-    else:
-        learned, held = hold_out(numbers)
-        check(len(held) > 0, "no class has a second image to be held out for the test")
-        train, test = (Part.of(pairs[0][0][rows], numbers[rows]) for rows in (learned, held))
-    return Decoded(train, test, tuple(str(name) for name in names.tolist()), verified=False)
+def labels_of(labels: np.ndarray, name: str, images: int) -> np.ndarray:
+    """Read labels as class names; to be used inside `reading`.
+
+    Args:
+        labels: [N] or [N, 1], whole numbers or text.
+        name: of the array.
+        images: how many images they belong to.
+
+    Returns:
+        Text [N].
+    """
+    flat = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    one_hot = f"; of one column a class, give {name}.argmax(1)" if flat.ndim == 2 and len(flat) == images else ""
+    check(flat.shape == (images,) and images > 0, f"{name} of shape {labels.shape} does not fit {images} images{one_hot}")
+    check(flat.dtype.kind in "iuUSb", f"{name} holds {flat.dtype}, not whole numbers or text; give {name}.astype(int)")
+    return np.char.decode(flat, "utf-8") if flat.dtype.kind == "S" else flat.astype(np.str_)
 
 
-def _pixels(images: np.ndarray, key: str) -> Pixels:
-    if images.ndim == 3:
-        images = images[:, None]
-    check(images.ndim == 4, f"{key} has the shape {images.shape}")
-    if images.shape[1] not in (1, 3):
-        check(images.shape[3] in (1, 3), f"{key} has the shape {images.shape}, without 1 or 3 channels")
-        images = images.transpose(0, 3, 1, 2)
-    if images.dtype.kind == "f":
-        check(bool(((images >= 0) & (images <= 1)).all()), f"{key} has fractions outside [0, 1]")
-        return np.round(images * 255).astype(np.uint8)
-    check(images.dtype.kind in "iu" and images.size > 0, f"{key} holds {images.dtype}")
-    check(int(images.min()) >= 0 and int(images.max()) <= 255, f"{key} has numbers outside 0 to 255")
-    return images.astype(np.uint8)
+def _decoded(path: Path, arrays: Mapping[str, np.ndarray]) -> Decoded:
+    keys = {side: (f"x_{short}", f"y_{short}") for short, side in SIDES.items() if {f"x_{short}", f"y_{short}"} <= set(arrays)}
+    if TRAIN not in keys or TEST not in keys:
+        keys = {TRAIN: ("x", "y")}
+    used = [key for pair in keys.values() for key in pair]
+    check(set(used) <= set(arrays), f"it holds {', '.join(arrays) or 'nothing'}")
+    unused = sorted(set(arrays) - set(used))
+    images = {x: arrays[x] for x, _ in keys.values()}
+    pixels, notes = from_arrays(images)
+    sides = [Side.of(side, f"{y} of {path}", labels_of(arrays[y], y, len(images[x]))) for side, (x, y) in keys.items()]
+    if unused:
+        notes.append(f"{len(unused)} arrays of {path.name} are left out ({', '.join(unused[:5])})")
+    return assemble(str(path), pixels, sides, notes)

@@ -16,8 +16,9 @@ from PIL import Image
 
 from scenarios.sources.base import Place, check, reading
 from scenarios.sources.decoded import Decoded, Part
-from scenarios.sources.folders import Form, decode_images
+from scenarios.sources.pictures import Form, decode_images
 from scenarios.sources.published import Published, Remote
+from scenarios.sources.walk import content
 
 FOLDER = "tiny-imagenet-200"
 FORM = Form(64, 64, grey=False)
@@ -37,11 +38,13 @@ class TinyImageNet(Published):
             place: where to look.
 
         Returns:
-            The archive; or the folder, and the lists and folders in it that change when images are added.
+            The archive; or the folder, and all files in it.
         """
         (found,) = super().locate(place)
-        lists = [found / "wnids.txt", found / "val" / "val_annotations.txt", found / "val" / "images"]
-        return [found, *(path for path in lists if path.exists()), *sorted(found.glob("train/*/images"))]
+        if not found.is_dir():
+            return [found]
+        files = content(found)
+        return [found, *files.others, *files.images]
 
     def decode(self, files: Sequence[Path], place: Place) -> Decoded:
         """Decode the images.
@@ -55,7 +58,7 @@ class TinyImageNet(Published):
         """
         source = files[0]
         if source.is_dir():
-            names = (path.relative_to(source).as_posix() for path in source.rglob("*"))
+            names = (path.relative_to(source).as_posix() for path in files[1:])
             return self._decode(source, names, lambda name: (source / name).read_bytes(), place, verified=False)
         with reading(source), zipfile.ZipFile(source) as archive:
             prefix = f"{FOLDER}/"
@@ -73,9 +76,12 @@ class TinyImageNet(Published):
             words = dict(line.split("\t")[:2] for line in read("words.txt").decode().splitlines())
         place.report(f"reading {len(train)} images of {self.name}")
         parts = []
+
+        def opened(path: Path) -> Image.Image:
+            return Image.open(io.BytesIO(read(path.relative_to(source).as_posix())))
+
         for images, numbers in zip((train, [f"val/images/{file}" for file, _ in annotations]), labels):
-            pixels = decode_images(
-                [source / name for name in images], FORM, lambda path: Image.open(io.BytesIO(read(path.relative_to(source).as_posix())))
-            )
+            paths = [source / name for name in images]
+            pixels, _ = decode_images(paths, FORM, place.report, opened)
             parts.append(Part.of(pixels, np.array(numbers)))
         return Decoded(parts[0], parts[1], tuple(words.get(wnid, wnid).split(",")[0] for wnid in wnids), verified=verified)

@@ -104,7 +104,7 @@ def test_images_of_different_sizes_are_brought_to_one(tmp_path: Path) -> None:
     tree(tmp_path / "own", True)
     files.write_tree(tmp_path / "own", {"train/ant/large.png": files.png_bytes(np.full((30, 40, 3), 99, np.uint8))})
     train, test = load("folder", path=str(tmp_path / "own"))
-    assert train.shape == test.shape == (3, 10, 10) and train.images[4].unique().tolist() == [99]
+    assert train.shape == test.shape == (3, 10, 12) and train.images[4].unique().tolist() == [99]
 
 
 def test_an_image_that_is_replaced_or_added_is_seen(tmp_path: Path) -> None:
