@@ -30,10 +30,12 @@ class ClassPart:
     Attributes:
         images: the set.
         classes: class indices.
+        in_all: how many images of each class there are, in this set and in those that other parts look at.
     """
 
     images: ImageSet
     classes: tuple[int, ...]
+    in_all: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +68,7 @@ class ClassSplit:
         Returns:
             The split; sets that parts share, they share afterwards.
         """
-        return self._mapped(lambda images: reshape(images, shape), lambda classes: classes)
+        return self._mapped(lambda images: reshape(images, shape), lambda part: (part.classes, part.in_all))
 
     def turned(self) -> ClassSplit:
         """The same split with each quarter turn of a class as a class of its own, on the same side.
@@ -74,12 +76,15 @@ class ClassSplit:
         Returns:
             The split of four times as many classes.
         """
-        return self._mapped(turned, lambda classes: tuple(4 * c + turn for c in classes for turn in range(4)))
+        turns = range(4)
+        return self._mapped(
+            turned, lambda part: (tuple(4 * c + turn for c in part.classes for turn in turns), tuple(n for n in part.in_all for _ in turns))
+        )
 
-    def _mapped(self, change: Callable[[ImageSet], ImageSet], number: Callable[[tuple[int, ...]], tuple[int, ...]]) -> ClassSplit:
+    def _mapped(self, change: Callable[[ImageSet], ImageSet], number: Callable[[ClassPart], tuple[tuple[int, ...], ...]]) -> ClassSplit:
         sets = {id(part.images): part.images for part in self.parts}
         done = {key: change(images) for key, images in sets.items()}
-        train, validation, test = (ClassPart(done[id(part.images)], number(part.classes)) for part in self.parts)
+        train, validation, test = (ClassPart(done[id(part.images)], *number(part)) for part in self.parts)
         return ClassSplit(self.name, train, validation, test)
 
 
@@ -120,8 +125,22 @@ class Pool:
         mine = torch.tensor(list(classes), dtype=torch.int64)
         for half, other in ((self.train, self.test), (self.test, self.train)):
             if not torch.isin(mine, other.labels).any():
-                return ClassPart(half, tuple(classes))
-        return ClassPart(self.joint, tuple(classes))
+                return self.part_of(half, classes)
+        return self.part_of(self.joint, classes)
+
+    def part_of(self, images: ImageSet, classes: Sequence[int]) -> ClassPart:
+        """Images of some classes in one half, or in the joint set.
+
+        Args:
+            images: the half, or the joint set.
+            classes: class indices.
+
+        Returns:
+            The classes there.
+        """
+        number = len(self.train.class_names)
+        counts = (self.train.labels.bincount(minlength=number) + self.test.labels.bincount(minlength=number)).tolist()
+        return ClassPart(images, tuple(classes), tuple(counts[c] for c in classes))
 
     def indices(self, names: Collection[str], by: str) -> list[int]:
         """Find classes by name.
@@ -143,7 +162,6 @@ class Pool:
             raise UserError(f"'{self.train.name}' lacks {lacking}; use the published set")
         wanted = set(names)
         return [i for i, label in enumerate(labels) if label in wanted]
-
 
     def divide(self, name: str, train: Sequence[int], validation: Sequence[int], test: Sequence[int]) -> ClassSplit:
         """Make a domain of this set.
@@ -196,7 +214,7 @@ def seeded(name: str, pool: Pool, randomness: Randomness, names: ClassList | Non
     order = torch.randperm(units, generator=randomness.generator("class split")).tolist()
     if not by_groups and units < FEW_CLASSES:
         half = tuple(sorted(order[: units // 2]))
-        return ClassSplit(name, ClassPart(pool.train, half), ClassPart(pool.test, half), pool.part(sorted(order[units // 2 :])))
+        return ClassSplit(name, pool.part_of(pool.train, half), pool.part_of(pool.test, half), pool.part(sorted(order[units // 2 :])))
     sizes = SIZES if names is None else (len(names.train), len(names.validation), len(names.test))
     first, second = (round(units * sum(sizes[:part]) / sum(sizes)) for part in (1, 2))
     chosen = sorted(order[:first]), sorted(order[first:second]), sorted(order[second:])

@@ -23,6 +23,8 @@ class ClassTable:
         sizes: [K], its number of images.
         labelled: [K], how many of them may be support and query.
         names: the classes.
+        part: what the classes are for: train, validation or test.
+        in_all: [K], the images of each class that the set has, for other parts as well.
     """
 
     rows: Whole
@@ -30,12 +32,22 @@ class ClassTable:
     sizes: Whole
     labelled: Whole
     names: tuple[str, ...]
+    part: str = ""
+    in_all: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.sizes)
 
 
-def class_table(images: ImageSet, classes: Sequence[int], *, label_ratio: float = 1.0, randomness: Randomness | None = None) -> ClassTable:
+def class_table(
+    images: ImageSet,
+    classes: Sequence[int],
+    *,
+    label_ratio: float = 1.0,
+    randomness: Randomness | None = None,
+    part: str = "",
+    in_all: tuple[int, ...] = (),
+) -> ClassTable:
     """Index classes of an image set.
 
     Args:
@@ -43,6 +55,8 @@ def class_table(images: ImageSet, classes: Sequence[int], *, label_ratio: float 
         classes: which of its classes.
         label_ratio: share of each class's images that is labelled, at least one.
         randomness: decides which those are; needed where the ratio is below 1.
+        part: what the classes are for: train, validation or test.
+        in_all: the images of each class that the set has, for other parts as well.
 
     Returns:
         The table.
@@ -63,5 +77,6 @@ def class_table(images: ImageSet, classes: Sequence[int], *, label_ratio: float 
         assert randomness is not None
         rows = [own[torch.randperm(len(own), generator=randomness.generator("labelled", c)).numpy()] for c, own in zip(classes, rows)]
     sizes = counts[list(classes)]
-    labelled = np.maximum(np.rint(sizes * label_ratio).astype(np.int64), 1)
-    return ClassTable(np.concatenate(rows), sizes.cumsum() - sizes, sizes, labelled, tuple(images.class_names[c] for c in classes))
+    labelled = np.minimum(np.maximum(np.rint(sizes * label_ratio).astype(np.int64), 1), sizes)
+    names = tuple(images.class_names[c] for c in classes)
+    return ClassTable(np.concatenate(rows), sizes.cumsum() - sizes, sizes, labelled, names, part, in_all)

@@ -29,6 +29,7 @@ PADDED = -100
 """The label of padding, which `torch.nn.functional.cross_entropy` ignores by default."""
 
 _CLASSES, _IMAGES, _UNLABELLED = 0, 1, 2
+_PURPOSE = {"train": "training", "test": "the test"}
 
 
 class EpisodeBatch(NamedTuple):
@@ -151,18 +152,23 @@ class EpisodeStream:
     key: int
 
     def __post_init__(self) -> None:
-        spec, sizes = self.spec, self.table.sizes
-        if len(sizes) < spec.ways + spec.distractors:
-            raise UserError(
-                f"scenario.ways={spec.ways} and {spec.distractors} distractors exceed the {len(sizes)} classes of a split of "
-                f"'{self.storage.images.name}'; choose at most {len(sizes)} together"
-            )
-        apart = spec.label_ratio < 1
-        least, need = int(self.table.labelled.min()), spec.shots + spec.queries + (0 if apart else spec.unlabelled)
-        if least < need:
-            name = self.storage.images.name
-            raise UserError(f"an episode needs {need} images a class, but '{name}' has a class of {least}; ask for fewer")
-        if apart and int((sizes - self.table.labelled).min()) < spec.unlabelled:
+        spec, table = self.spec, self.table
+        name = f"'{self.storage.images.name}'" + (f", part for {_PURPOSE.get(table.part, table.part)}" if table.part else "")
+        if len(table) < spec.ways + spec.distractors:
+            asked = f"scenario.ways={spec.ways} and {spec.distractors} distractors" if spec.distractors else f"scenario.ways={spec.ways}"
+            raise UserError(f"{name}: {asked} exceed its {len(table)} classes; choose at most {len(table)} together")
+        behind = 0 if spec.label_ratio < 1 else spec.unlabelled
+        need = spec.shots + spec.queries + behind
+        least = int(table.labelled.argmin())
+        if table.labelled[least] < need:
+            parts = [f"{spec.shots} shots", f"{spec.queries} queries", *([f"{behind} unlabelled"] if behind else [])]
+            have = f"{table.sizes[least]} images" + (f", {table.labelled[least]} of them labelled" if spec.label_ratio < 1 else "")
+            if table.in_all and table.in_all[least] != table.sizes[least]:
+                have += f" there ({table.in_all[least]} in all)"
+            fewer = "scenario.queries" if table.part == "train" else "scenario.test_queries"
+            line = f"{name}: class '{table.names[least]}' has {have}, but an episode needs {need} images a class ({', '.join(parts)})"
+            raise UserError(f"{line}; ask for fewer ({fewer}, scenario.shots)")
+        if spec.label_ratio < 1 and int((table.sizes - table.labelled).min()) < spec.unlabelled:
             raise UserError(f"too few images are unlabelled at scenario.label_ratio={spec.label_ratio}; choose less of it or of unlabelled")
 
     def to(self, device: torch.device, channels_last: bool = False) -> EpisodeStream:

@@ -26,7 +26,7 @@ from scenarios.random import Randomness
 from scenarios.recommended import for_episodes
 from scenarios.sources.registry import sources
 from scenarios.splits import class_list
-from scenarios.streams.cutting import Request, normalisation
+from scenarios.streams.cutting import Request, image_size, normalisation
 
 OMNIGLOT_TEST, OMNIGLOT_VALIDATION, OMNIGLOT_VALIDATION_ALPHABETS = 423, 100, 5
 _MEASURED = 20_000  # images that mean and variance are taken over
@@ -43,6 +43,7 @@ class EpisodicConfig(EpisodeSpec):
         test_episodes: episodes that a test accuracy is taken over.
         split_seed: of what is random in a division of classes; the same division for all seeds of a run.
         normalise: to zero mean and unit variance by channel (standard), to [0, 1] (unit), or by the images' kind: standard for colour.
+        size: what images are brought to: 32, or 32x48 (width x height); none for the set's own size, in a folder the commonest.
     """
 
     test_ways: int | None = option(None, low=2)
@@ -51,6 +52,11 @@ class EpisodicConfig(EpisodeSpec):
     test_episodes: int = option(600, low=2)
     split_seed: int = 0
     normalise: Literal["auto", "standard", "unit"] = "auto"
+    size: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        image_size(self.size)
 
     def specs(self) -> tuple[EpisodeSpec, EpisodeSpec]:
         """What episodes are composed of.
@@ -99,7 +105,7 @@ class Omniglot:
         """
         if request.data is not None:
             return build_episodic(config, request, [_domain("omniglot", config, request)])
-        return build_episodic(config, request, [_omniglot(request, config.split, config.rotations, Randomness(config.split_seed))])
+        return build_episodic(config, request, [_omniglot(config, request, config.split, config.rotations)])
 
 
 class Episodes:
@@ -177,21 +183,29 @@ _SOURCE = {"cifar-fs": "cifar100", "fc100": "cifar100"}
 def _domain(name: str, config: EpisodicConfig, request: Request) -> ClassSplit:
     randomness = Randomness(config.split_seed)
     if name == "omniglot" and request.data is None:
-        return _omniglot(request, "random", True, randomness)
+        return _omniglot(config, request, "random", True)
     chosen = replace(request, data="glyphs") if request.data == "embedded" else request
-    pool = Pool(*chosen.load(_SOURCE.get(name, name)))
+    pool = Pool(*chosen.sized(config.size).load(_SOURCE.get(name, name)))
     names = class_list(name)
-    if set(pool.train.groups or ()) == {"train", "validation", "test"}:
-        train, validation, test = (pool.indices([part], "groups") for part in ("train", "validation", "test"))
-        return pool.divide(name, train, validation, test)
+    groups = set(pool.train.groups or ())
+    if {"train", "test"} <= groups <= {"train", "validation", "test"}:
+        train, test = (pool.indices([part], "groups") for part in ("train", "test"))
+        if "validation" in groups:
+            return pool.divide(name, train, pool.indices(["validation"], "groups"), test)
+        if request.report:
+            request.report(f"'{pool.train.name}' has no classes for validation: it is on the {len(train)} classes for training")
+        return pool.divide(name, train, train, test)
     if names is not None and request.data is None:
         return listed(name, pool, names)
     return seeded(name, pool, randomness, names)
 
 
-def _omniglot(request: Request, split: str, rotations: bool, randomness: Randomness) -> ClassSplit:
-    pool = Pool(*request.load("omniglot"))
-    generator = randomness.generator("class split")
+def _omniglot(config: EpisodicConfig, request: Request, split: str, rotations: bool) -> ClassSplit:
+    width, height = image_size(config.size) or (28, 28)
+    if rotations and width != height:
+        raise UserError(f"scenario.size={config.size} has no quarter turns; choose a square, or scenario.rotations=false")
+    pool = Pool(*request.sized(config.size).load("omniglot"))
+    generator = Randomness(config.split_seed).generator("class split")
     if split == "random":
         order = torch.randperm(len(pool.train.class_names), generator=generator).tolist()
         first, second = len(order) - OMNIGLOT_TEST - OMNIGLOT_VALIDATION, len(order) - OMNIGLOT_TEST
@@ -203,7 +217,7 @@ def _omniglot(request: Request, split: str, rotations: bool, randomness: Randomn
         order = torch.randperm(len(background), generator=generator).tolist()
         held = [background[i] for i in order[:OMNIGLOT_VALIDATION_ALPHABETS]]
         train, validation, test = (pool.indices(part, "groups") for part in (set(background) - set(held), held, evaluation))
-    divided = pool.divide("omniglot", train, validation, test).reshaped((1, 28, 28))
+    divided = pool.divide("omniglot", train, validation, test).reshaped((1, height, width))
     return divided.turned() if rotations else divided
 
 
@@ -226,7 +240,9 @@ def build_episodic(config: EpisodicConfig, request: Request, domains: Sequence[C
     randomness = Randomness(request.seed)
 
     def stream(domain: ClassSplit, part: ClassPart, side: str, spec: EpisodeSpec) -> EpisodeStream:
-        table = class_table(part.images, part.classes, label_ratio=spec.label_ratio, randomness=randomness)
+        table = class_table(
+            part.images, part.classes, label_ratio=spec.label_ratio, randomness=randomness, part=side, in_all=part.in_all
+        )
         storage = Storage(part.images, View(), scale, shift)
         return EpisodeStream(storage, table, spec, randomness.key("episodes", domain.name, side))
 

@@ -76,23 +76,6 @@ def load_set(
     return _image_set(shown, source.origin, decoded, decoded.train), _image_set(shown, source.origin, decoded, decoded.test)
 
 
-def absolute(name: str) -> str:
-    """Write the name of a set down so that it means the same from any folder.
-
-    Args:
-        name: of a set, for instance `npz:letters.npz`.
-
-    Returns:
-        The name, the path in it absolute.
-
-    Example:
-        >>> absolute("mnist"), absolute("npz:/tmp/letters.npz")
-        ('mnist', 'npz:/tmp/letters.npz')
-    """
-    kind, colon, path = name.partition(":")
-    return f"{kind}:{Path(path).expanduser().absolute()}" if colon and kind in OWN else name
-
-
 def _decoded(name: str, source: Source, place: Place, cache: Cache) -> Decoded:
     files = source.locate(place)
     stamp = _stamp((source.version, place.size if source.resizes else None), files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,13 +13,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from scenarios.errors import UserError
-from scenarios.experience import Examples, Experience, Scenario, Setting, Storage, View, concatenate
+from scenarios.errors import UserError, shown
+from scenarios.experience import Examples, Experience, Scenario, Setting, Storage, View
 from scenarios.images import ImageSet
 from scenarios.options import option
 from scenarios.random import Randomness
 from scenarios.recommended import for_streams
 from scenarios.sources import load
+from scenarios.streams.selecting import blur, hold_out, limit, limit_by_class
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,7 @@ class Request:
         data: replaces the data set and keeps the protocol.
         data_root: where data sets lie.
         report: is told what a download is doing.
+        size: what images are brought to, as `image_size` reads it; none for their own.
     """
 
     name: str
@@ -40,6 +43,18 @@ class Request:
     data: str | None = None
     data_root: Path | None = None
     report: Callable[[str], None] | None = None
+    size: str | None = None
+
+    def sized(self, size: str | None) -> Request:
+        """The same, for images of another size.
+
+        Args:
+            size: what images are brought to, as `image_size` reads it; none for their own.
+
+        Returns:
+            The request.
+        """
+        return replace(self, size=size)
 
     def load(self, name: str, num_classes: int = 0) -> tuple[ImageSet, ImageSet]:
         """Load a data set, or the one that replaces it.
@@ -58,12 +73,41 @@ class Request:
         many = max(num_classes, _NUM_CLASSES.get(name, 0)) > 10
         if many or chosen == "embedded":
             chosen = {"generated": "generated100", "embedded": "glyphs" if many else "digits"}.get(chosen, chosen)
-        train, test = load(chosen, root=self.data_root, report=self.report)
+        wanted = image_size(self.size)
+        train, test = load(chosen, root=self.data_root, report=self.report, size=wanted)
         if len(train.class_names) < num_classes:
             raise UserError(f"'{chosen}' has {len(train.class_names)} classes, but {self.name} needs {num_classes}; choose another --data")
+        if wanted is not None:
+            train, test = (reshape(images, (images.shape[0], wanted[1], wanted[0])) for images in (train, test))
         return train, test
 
 
+def image_size(text: str | None) -> tuple[int, int] | None:
+    """Read the size that a user wants images to have.
+
+    Args:
+        text: the side of a square, or width and height.
+
+    Returns:
+        Width and height, or None for the images' own size.
+
+    Raises:
+        UserError: the text says something else, or more than 1024 pixels.
+
+    Example:
+        >>> image_size("32"), image_size("32x48")
+        ((32, 32), (32, 48))
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,4})(?:x([0-9]{1,4}))?", text.strip().lower())
+    sides = [int(side) for side in found.groups() if side] if found else []
+    if not sides or min(sides) < 1 or max(sides) > LARGEST_SIDE:
+        raise UserError(f"scenario.size must be like 32 or 32x48 (width x height), up to {LARGEST_SIDE}, not {shown(text)}")
+    return sides[0], sides[-1]
+
+
+LARGEST_SIDE = 1024
 _NUM_CLASSES = {"cifar100": 100, "tiny-imagenet": 200, "emnist-letters": 26}
 
 
@@ -74,9 +118,10 @@ class StreamConfig:
     Attributes:
         setting: whether the task label is given (task), or not (domain: the same labels in every experience; class: all classes seen).
         validation_share: share of each experience's training examples that is held out for selections.
-        train_examples: use at most so many training examples an experience; none for all.
+        train_examples: use at most so many training examples an experience, drawn by class; none for all.
         test_examples: use at most so many test examples an experience; none for all.
         normalise: to zero mean and unit variance by channel (standard), to [0, 1] (unit), or by the images' kind: standard for colour.
+        size: what images are brought to: 32, or 32x48 (width x height); none for the set's own size, in a folder the commonest.
         seed: of class orders, permutations and splits; none for the run's seed.
     """
 
@@ -85,7 +130,12 @@ class StreamConfig:
     train_examples: int | None = option(None, low=1)
     test_examples: int | None = option(None, low=1)
     normalise: Literal["auto", "standard", "unit"] = "auto"
+    size: str | None = None
     seed: int | None = None
+
+    def __post_init__(self) -> None:
+        image_size(self.size)
+
 
 @dataclass(frozen=True)
 class Cut:
@@ -167,19 +217,24 @@ def build_stream(
     randomness = stream_randomness(config, request)
     starts = [0 if setting == "domain" else sum(len(cut.classes) for cut in cuts[:i]) for i in range(len(cuts))]
     where = [[torch.nonzero(side.images.labels == c)[:, 0] for c in range(len(train.class_names))] for side in sides]
+    _check_classes(train, cuts, *where)
     trains, tests = (
         [_examples(side, rows, cut, start, i) for i, (cut, start) in enumerate(zip(cuts, starts))] for side, rows in zip(sides, where)
     )
-    trains = [_limit(part, config.train_examples, randomness.generator("train examples", i)) for i, part in enumerate(trains)]
-    tests = [_limit(part, config.test_examples, randomness.generator("test examples", i)) for i, part in enumerate(tests)]
-    held = [_hold_out(part, config.validation_share, randomness.generator("validation", i)) for i, part in enumerate(trains)]
-    learned = _blur([rest for rest, _ in held], blurry, randomness.generator("blurry"))
+    trains = [limit_by_class(part, config.train_examples, randomness.generator("train examples", i)) for i, part in enumerate(trains)]
+    tests = [limit(part, config.test_examples, randomness.generator("test examples", i)) for i, part in enumerate(tests)]
+    named = [[train.class_names[c] for c in cut.classes] for cut in cuts]
+    held = [
+        hold_out(part, config.validation_share, names, randomness.generator("validation", i))
+        for i, (part, names) in enumerate(zip(trains, named))
+    ]
+    learned = blur([rest for rest, _ in held], blurry, randomness.generator("blurry"))
     experiences = tuple(
         Experience(
             index=i,
             name=cut.name or _name(train, cut),
             outputs=range(starts[i], starts[i] + len(cut.classes)),
-            classes=tuple(train.class_names[c] for c in cut.classes),
+            classes=tuple(named[i]),
             train=learned[i],
             validation=held[i][1],
             test=tests[i],
@@ -284,31 +339,16 @@ def _examples(storage: Storage, where: list[Tensor], cut: Cut, start: int, task:
     return Examples(storage, rows, targets, torch.full((len(rows),), task), task)
 
 
-def _limit(examples: Examples, count: int | None, generator: torch.Generator) -> Examples:
-    if count is None or count >= len(examples):
-        return examples
-    return examples.select(torch.randperm(len(examples), generator=generator)[:count].sort().values)
-
-
-def _hold_out(examples: Examples, share: float, generator: torch.Generator) -> tuple[Examples, Examples]:
-    order = torch.randperm(len(examples), generator=generator)
-    count = round(share * len(examples))
-    return examples.select(order[count:].sort().values), examples.select(order[:count].sort().values)
-
-
-def _blur(parts: list[Examples], share: float, generator: torch.Generator) -> list[Examples]:
-    # Half of an experience's share goes each way; at the ends of the stream, all of it goes one way.
-    if not share or len(parts) < 2:
-        return parts
-    arriving: list[list[Examples]] = [[] for _ in parts]
-    for i, part in enumerate(parts):
-        order = torch.randperm(len(part), generator=generator)
-        leaving = round(share * len(part))
-        neighbours = [j for j in (i - 1, i + 1) if 0 <= j < len(parts)]
-        arriving[i].append(part.select(order[leaving:]))
-        for j, chunk in zip(neighbours, order[:leaving].tensor_split(len(neighbours))):
-            arriving[j].append(part.select(chunk))
-    return [concatenate(chunks) for chunks in arriving]
+def _check_classes(images: ImageSet, cuts: Sequence[Cut], learned: Sequence[Tensor], tested: Sequence[Tensor]) -> None:
+    if set(images.groups or ()) in ({"train", "test"}, {"train", "validation", "test"}):
+        what = f"'{images.name}' has other classes in its part for the test than for training, as few-shot learning wants them"
+        raise UserError(f"{what}; a stream needs the same in both, or choose a few-shot scenario (`simulate list scenarios`)")
+    for i, cut in enumerate(cuts):
+        for c in cut.classes:
+            for rows, kind in ((learned[c], "training"), (tested[c], "test")):
+                if not len(rows):
+                    line = f"class '{images.class_names[c]}' of '{images.name}' has no {kind} image, which experience {i} needs"
+                    raise UserError(f"{line}; add some, or take the class away")
 
 
 def _name(images: ImageSet, cut: Cut) -> str:

@@ -84,7 +84,7 @@ class Split:
             UserError: the classes cannot be cut so.
         """
         own = request.parts["set"]
-        train, test = request.load(own)
+        train, test = request.sized(config.size).load(own)
         tasks = config.tasks or (10 if own in ("cifar100", "tiny-imagenet") else 5)
         order = class_order(config.class_order, len(train.class_names), stream_randomness(config, request))
         if request.data and config.tasks is None and len(order) < 2 * tasks:
@@ -116,7 +116,7 @@ class Cifar10Then100:
         Returns:
             The scenario.
         """
-        first, second = request.load("cifar10", 10), request.load("cifar100", 50)
+        first, second = request.sized(config.size).load("cifar10", 10), request.sized(config.size).load("cifar100", 50)
         train, test = join([first[0], second[0]]), join([first[1], second[1]])
         start = len(first[0].class_names)
         cuts = [tuple(range(10)), *(tuple(range(start + 10 * i, start + 10 * (i + 1))) for i in range(5))]
@@ -139,7 +139,7 @@ class Permuted:
         Returns:
             The scenario.
         """
-        train, test = (pad(images, config.padding) for images in request.load(request.parts["set"]))
+        train, test = (pad(images, config.padding) for images in request.sized(config.size).load(request.parts["set"]))
         pixels = train.shape[1] * train.shape[2]
         randomness = stream_randomness(config, request)
         orders = [torch.randperm(pixels, generator=randomness.generator("permutation", i)) for i in range(config.tasks)]
@@ -165,7 +165,7 @@ class Rotated:
         Returns:
             The scenario.
         """
-        train, test = request.load(request.parts["set"])
+        train, test = request.sized(config.size).load(request.parts["set"])
         degrees = torch.linspace(0, config.degrees, config.tasks)
         cuts = [Cut(classes=tuple(range(len(train.class_names))), name=f"{angle:.0f} degrees") for angle in degrees.tolist()]
         return build_stream(config, request, train, test, cuts, view=Rotation(degrees))
@@ -192,7 +192,7 @@ class Sequence:
         """
         if request.data is not None:
             raise UserError(f"a sequence names its data sets itself; leave --data {request.data} out")
-        pairs = [request.load(name) for name in split_names(request.parts["sets"])]
+        pairs = [request.sized(config.size).load(name) for name in split_names(request.parts["sets"])]
         channels, height, width = (max(train.shape[d] for train, _ in pairs) for d in range(3))
         train, test = (join([reshape(pair[side], (channels, height, width)) for pair in pairs]) for side in (0, 1))
         cuts, start = [], 0
