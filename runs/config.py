@@ -8,6 +8,7 @@ component is asked for.
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -144,7 +145,7 @@ def absolute(request: Mapping[str, Any]) -> dict[str, Any]:
     """
 
     def place(text: str) -> str:
-        return str(Path(text).absolute())
+        return str(Path(os.path.expanduser(text)).absolute())  # no shell expands npz:~/FILE
 
     def own(text: str) -> str:
         found = OWN.fullmatch(text)
