@@ -192,8 +192,8 @@ class Contest:
                 self._view.importance = [part.clone() for part in importance_of(self.strategy) or ()]
             if getattr(self.attack.config, "adaptive", False):
                 self._view.defence = self.defence
-        elif self._view.victim is not None:
-            self._view.victim.follow(self.strategy.network)
+        elif self._view.victim is not None and not self._view.victim.follow(self.strategy.network):
+            self._view.victim = copy_of(self.strategy)
         self._view.step = self.steps
         return self._view
 

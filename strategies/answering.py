@@ -93,15 +93,21 @@ class Answering(nn.Module):
         return [torch.zeros_like(parameter) if each is None else each for parameter, each in zip(parameters, found)]
 
     @torch.no_grad()
-    def follow(self, network: nn.Module) -> None:
+    def follow(self, network: nn.Module) -> bool:
         """Take over another network's present numbers.
 
         Args:
-            network: of the same structure.
+            network: the one that this was copied from.
+
+        Returns:
+            Whether that could be done; not where the network has been rebuilt since.
         """
         mine, others = ([*each.parameters(), *each.buffers()] for each in (self.network, network))
+        if [each.shape for each in mine] != [each.shape for each in others]:
+            return False
         for own, other in zip(mine, others):
             own.copy_(other)
+        return True
 
 
 def copy_of(strategy: Strategy) -> Answering:
@@ -111,12 +117,12 @@ def copy_of(strategy: Strategy) -> Answering:
         strategy: the learner, prepared.
 
     Returns:
-        The copy, in evaluation mode, all its parameters open to gradients.
+        The copy, in evaluation mode; what the strategy does not train takes no gradient there either.
     """
     network: nn.Module = strategy.network
     # Whoever listens at the network's layers does not listen at the copy's.
     hooks = [part for module in network.modules() for part in (module._forward_hooks, module._forward_pre_hooks)]
-    return _open(copy.deepcopy(network, {id(part): type(part)() for part in hooks}))
+    return Answering(copy.deepcopy(network, {id(part): type(part)() for part in hooks})).eval()
 
 
 def fresh_one(build: Callable[[], nn.Module], key: int) -> Answering:
@@ -127,7 +133,7 @@ def fresh_one(build: Callable[[], nn.Module], key: int) -> Answering:
         key: seed of the weights.
 
     Returns:
-        The network, likewise; layers that can initialise themselves have done so.
+        The network, in evaluation mode; layers that can initialise themselves have done so.
     """
     network = build()
     with torch.random.fork_rng(devices=[]):
@@ -136,11 +142,7 @@ def fresh_one(build: Callable[[], nn.Module], key: int) -> Answering:
             reset = getattr(module, "reset_parameters", None)
             if callable(reset):
                 reset()
-    return _open(network)
-
-
-def _open(network: nn.Module) -> Answering:
-    return Answering(network).eval().requires_grad_(True)
+    return Answering(network).eval()
 
 
 def importance_of(strategy: Strategy) -> list[Tensor] | None:

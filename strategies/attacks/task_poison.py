@@ -114,7 +114,7 @@ class Wanted:
         self.target_x = self._shown(samples.raw_pixels().to(self.dtype) / LEVELS)
         self.labels = labels
         self.old, self.new = view.outputs(self.target), view.outputs(self.task)
-        every = list(model.parameters())
+        every = [parameter for parameter in model.parameters() if parameter.requires_grad]
         reached = self._reached(every)
         self.places = [place for place, both in enumerate(reached) if both]
         self.parameters = [every[place] for place in self.places]
@@ -157,7 +157,7 @@ class Wanted:
         return cosine(self.wanted, gradients) if kind == "cosine" else -cosine(self.wanted, gradients)
 
     def _ahead(self, gradients: Sequence[Tensor]) -> Tensor:
-        names = [name for name, _ in self.model.named_parameters()]
+        names = [name for name, parameter in self.model.named_parameters() if parameter.requires_grad]
         moved = {
             names[place]: parameter.detach() - self.config.unroll_rate * gradient
             for place, parameter, gradient in zip(self.places, self.parameters, gradients)

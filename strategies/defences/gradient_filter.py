@@ -49,7 +49,7 @@ class GradientFilter(Guarded):
         scenario, task = self.setup.scenario, experience.index
         model = warmed(self.strategy, experience.train, task, self.config.warmup)
         loss = model.loss(self.memory, scenario, task)
-        named = dict(model.named_parameters())
+        named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
         found = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
         direction = {name: each for name, each in zip(named, found) if each is not None}
         return -cosines(model, experience.train, task, scenario.in_play(task), direction)
