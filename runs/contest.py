@@ -324,7 +324,7 @@ class Contest:
             controls: what the run is held against.
 
         Returns:
-            `attack`, `defence`, and the data's entry where they were altered.
+            `attack`, `defence`, and where data were altered `poison` and the data's entry.
         """
         found: dict[str, Any] = {}
         attack = self.attack
@@ -338,8 +338,9 @@ class Contest:
                 **({"adaptive": True, "reckons_with": self._reckoned()} if getattr(attack.config, "adaptive", False) else {}),
                 **done,
                 "crafting_seconds": self.seconds,
-                "altered": self.manifest,
             }
+            if self.manifest:
+                found["poison"] = self.manifest
             if not attack.idle:
                 found["data"] = {**self.scenario.data, "poisoned": True}
         if self.defence:

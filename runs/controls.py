@@ -93,5 +93,4 @@ def compared(target: int, attacked: Sequence[int], matrix: Tensor, controls: Con
         found["noise"] = float(noise[-1, target])
         found["noise_drop"] = found["clean"] - found["noise"]
         found["curves"]["noise"] = noise[:, target].tolist()
-    found["controls"] = {kind: str(control.directory) for kind, control in controls.items() if control.directory}
     return found

@@ -9,8 +9,9 @@ attacks = Registry(
     [
         Row(
             "task-poison",
-            "damages a chosen earlier experience through a later one's images (reconstruction of Han et al. 2023)",
+            "damages a chosen earlier experience through a later one's images (after Han et al. 2023)",
             "strategies.attacks.task_poison:TaskPoison",
+            label="reconstruction",
         ),
         Row("noise", "control: random signs of size epsilon, or a random direction of that length", "strategies.attacks.noise:Noise"),
         Row("availability", "control: raises the loss of the altered experience itself", "strategies.attacks.availability:Availability"),

@@ -17,7 +17,7 @@ defences = Registry(
             "drops examples whose gradients point against trusted ones",
             "strategies.defences.gradient_filter:GradientFilter",
         ),
-        Row("epic", "EPIC (reference design): drops examples alone in gradient space", "strategies.defences.epic:Epic"),
+        Row("epic", "EPIC: drops examples alone in gradient space", "strategies.defences.epic:Epic", label="reference design"),
         Row(
             "gradient-shaping",
             "clips each example's gradient and adds noise",
@@ -27,7 +27,12 @@ defences = Registry(
         Row("smooth", "a median or Gaussian filter, at training and at test", "strategies.defences.preprocessing:Smooth"),
         Row("noise", "Gaussian noise on the training images", "strategies.defences.noise:Noise"),
         Row("outlier", "drops outliers in feature space: deep k-NN or spectral signatures", "strategies.defences.outlier:Outlier"),
-        Row("rollback", "takes back what an experience did, as far as trusted examples suffer", "strategies.defences.rollback:Rollback"),
+        Row(
+            "rollback",
+            "takes back what an experience did, as far as trusted examples suffer",
+            "strategies.defences.rollback:Rollback",
+            label="reference design",
+        ),
         Row("importance-clip", "bounds a penalty's importances from below and above", "strategies.defences.importance_clip:ImportanceClip"),
     ],
 )
