@@ -15,7 +15,7 @@ from torch import Tensor
 
 from scenarios.episodes.episodes import EpisodeBatch
 from strategies.meta.episodic.inner import cross_entropy
-from strategies.meta.episodic.propagation import GraphConfig, query_scores
+from strategies.meta.episodic.propagation import GraphConfig, propagate_labels
 from strategies.meta.learner import one_hot
 from strategies.meta.prototypes import EmbeddingConfig, EmbeddingLearner, support_labels
 from strategies.networks.network import OUT_OF_PLAY
@@ -44,7 +44,7 @@ class LabelPropagation(EmbeddingLearner):
             [E, S + Q, ways].
         """
         support, query, _ = self.embed(batch, training)
-        scores = query_scores(self.config, support, query, support_labels(batch), (batch.support_mask, batch.query_mask))
+        scores = propagate_labels(self.config, support, query, support_labels(batch), (batch.support_mask, batch.query_mask))
         padded = batch.support_mask is not None or batch.query_mask is not None
         return scores.masked_fill(~batch.present()[:, None], OUT_OF_PLAY) if padded else scores
 

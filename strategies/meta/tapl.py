@@ -32,7 +32,7 @@ from scenarios.errors import UserError
 from scenarios.options import option
 from strategies.meta.episodic.inner import Objective, Support, View, cross_entropy
 from strategies.meta.episodic.network import Params
-from strategies.meta.episodic.propagation import GraphConfig, query_scores
+from strategies.meta.episodic.propagation import GraphConfig, propagate_labels
 from strategies.meta.maml import Maml, MamlConfig
 
 SMALLEST_SHARE = 1e-6
@@ -144,7 +144,7 @@ class PseudoLabelled(Support):
         """
         rows = [None if each is None else each[0] for each in (view.passes.support_rows, view.passes.query_rows)]
         known = (view.targets > 0).to(support)
-        scores = query_scores(self.config, support, query, known, (rows[0], rows[1]))[len(support) :]
+        scores = propagate_labels(self.config, support, query, known, (rows[0], rows[1]))[len(support) :]
         total = scores.sum(-1, keepdim=True)
         return scores / total.clamp_min(torch.finfo(total.dtype).tiny), total[:, 0] > 0
 

@@ -48,8 +48,10 @@ class GraphConfig:
     class_mass: bool = False
 
 
-def query_scores(config: GraphConfig, support: Tensor, query: Tensor, known: Tensor, real: tuple[Tensor | None, Tensor | None]) -> Tensor:
-    """Spread the support set's labels to the queries.
+def propagate_labels(
+    config: GraphConfig, support: Tensor, query: Tensor, known: Tensor, real: tuple[Tensor | None, Tensor | None]
+) -> Tensor:
+    """Spread the support set's labels over the graph of support and queries.
 
     Args:
         config: the graph's options.
