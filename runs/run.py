@@ -126,6 +126,8 @@ class Run:
             self.matrix.append(result.row)
             self.extra = result.summary
             self.progress.end_experience(experience.index, experience.name, _standing(result.row, experience.index))
+            for line in plan.strategy.remarks(experience):
+                self.progress.say(f"warning: {line}")
             self.position = Position(experience.index + 1)
             self.save(self.position, boundary=True)
             if self.engine.stopping:
@@ -343,6 +345,8 @@ class Run:
         initial = torch.tensor(self.initial or [math.nan] * width, dtype=torch.float64)
         matrix = torch.tensor(self.matrix, dtype=torch.float64).reshape(len(self.matrix), width)
         done = len(self.matrix) == width
+        learned = plan.scenario.experiences[: len(self.matrix)]
+        remarks = [f"experience {each.index}: {line}" for each in learned for line in plan.strategy.remarks(each)]
         summary = {
             "scenario": plan.scenario.name,
             "strategy": plan.resolved["strategy"]["name"],
@@ -357,6 +361,7 @@ class Run:
             "experiences": [experience.name for experience in plan.scenario.experiences],
             **self.extra,
             **plan.strategy.report(),
+            **({"warnings": remarks} if remarks else {}),
             **(self.contest.report(matrix, self.controls) if self.contest else {}),
             "wall_seconds": self.wall_seconds(),
             "cpu_seconds": self.cpu_seconds(),

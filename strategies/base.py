@@ -203,6 +203,17 @@ class Strategy:
         """
         return {}
 
+    def remarks(self, experience: Experience) -> list[str]:
+        """What the user should be told once an experience has been learned, for instance that an option had no effect.
+
+        Args:
+            experience: what has just been learned.
+
+        Returns:
+            One line each; shown, and kept in the summary as `warnings`.
+        """
+        return []
+
     def artefacts(self) -> dict[str, Tensor]:
         """Tensors that the method's own plots are drawn from, saved beside the summary.
 

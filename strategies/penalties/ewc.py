@@ -33,10 +33,14 @@ from strategies.penalties.curvature.fisher import DiagonalFisher
 from strategies.penalties.flat import Flat
 from strategies.penalties.penalty import Penalty, PenaltyStrategy
 from strategies.penalties.quadratic import Quadratic
+from strategies.penalties.strength import Scale, Strength
 from strategies.phase import Phase
 
 MEASURING_BATCH = 256
 """Examples a batch of the measuring pass; only the `batch` estimator depends on it, and takes `train.batch_size` instead."""
+
+DEFAULT = (0.01, 1000.0)
+"""Strength unless given, in the conventions `mean` and `published`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +48,15 @@ class EwcConfig:
     """Options of `ewc`.
 
     Attributes:
-        strength: lambda; the penalty is strength / 2 times the weighted squares.
+        strength: lambda; the penalty is strength / 2 times the weighted squares; 0.01 (scale mean) or 1000 (published) unless given.
+        scale: what importances are measured in: mean, divided by their mean, or published, as they are; unless given, mean where no
+            strength is given and published where one is.
         fisher: which estimator of the Fisher's diagonal: exact, sampled, empirical or batch.
         fisher_samples: how many training examples it is measured on, drawn at random; none for all.
     """
 
-    strength: float = option(1000.0, low=0)
+    strength: float | None = option(None, low=0)
+    scale: Scale | None = None
     fisher: Literal["exact", "sampled", "empirical", "batch"] = "exact"
     fisher_samples: int | None = option(None, low=1)
 
@@ -86,7 +93,7 @@ class FisherPenalty(Quadratic):
         batch_size: int,
         randomness: Randomness,
     ) -> None:
-        super().__init__(flat, config.strength / 2)
+        super().__init__(flat, Strength.of(config, *DEFAULT), 0.5)
         self.config = config
         self.fisher = fisher
         self.in_play = in_play
@@ -135,7 +142,8 @@ class FisherPenalty(Quadratic):
         Returns:
             Names to plain values.
         """
-        return {"penalty": "strength / 2 * sum(fisher * (theta - centre)^2)", "fisher": self.config.fisher}
+        penalty = "strength / 2 * sum(fisher * (theta - centre)^2)"
+        return {"penalty": penalty, **self.strength.report(), "fisher": self.config.fisher}
 
 
 class EwcPenalty(FisherPenalty):
@@ -150,7 +158,7 @@ class EwcPenalty(FisherPenalty):
         self.offset += (before * share * (now - centre) ** 2).sum()
         centre.copy_(torch.lerp(centre, now, share))
         before.copy_(total)
-        self.experiences += 1
+        self.consolidated()
 
 
 class OnlineEwcPenalty(FisherPenalty):
@@ -161,7 +169,7 @@ class OnlineEwcPenalty(FisherPenalty):
         assert isinstance(self.config, OnlineEwcConfig)
         self.importance.flat.mul_(self.config.gamma).add_(self.fisher.mean())
         self.centre.flat.copy_(self.flat.read())
-        self.experiences += 1
+        self.consolidated()
 
 
 class Ewc(PenaltyStrategy):

@@ -74,6 +74,7 @@ class Kfac(PenaltyStrategy):
     """Fine-tuning under a Kronecker-factored penalty on the merged network."""
 
     Config = KfacConfig
+    remedies = ("choose another strategy.scale", "choose another strategy.scale, or lower train.learning_rate")
     penalty: MergedPenalty
 
     def prepare(self, setup: Setup) -> None:
@@ -147,15 +148,13 @@ class Kfac(PenaltyStrategy):
             begin = partial(self.penalty.before_experience, self.network)
             training = [replace(self._training(experience, self.setup.train.learning_rate), begin=begin)]
         measuring = [*self.penalty.measuring(experience)]
-        measuring[-1] = replace(measuring[-1], end=self.penalty.after_experience)
+        measuring[-1] = replace(measuring[-1], end=partial(self.consolidate, experience))
         return [*self.penalty.preparing(experience), *training, *measuring]
 
     def _training(self, experience: Experience, learning_rate: float) -> Phase:
         train = self.setup.train
         optimizer = Optimizer(kind=train.optimizer, learning_rate=learning_rate, momentum=train.momentum, schedule=train.schedule)
-        update = Update(
-            loss=self.loss, parameters=self.network.parameters, optimizer=optimizer, after_backward=self.penalty.add_gradient_
-        )
+        update = Update(loss=self.loss, parameters=self.network.parameters, optimizer=optimizer, after_backward=self.add_penalty)
         batches = self.shuffled(experience.train)
         if self.config.select_on_target:
             batches = TargetOnly(batches.examples, batches.batch_size, batches.augmentation, target=experience.index)
@@ -206,7 +205,8 @@ class Kfac(PenaltyStrategy):
         Returns:
             Names to plain values.
         """
-        report: dict[str, Any] = {"penalty": "T/(T+1) * alpha_s * mean over tasks of 1/2 vec(D)^T H vec(D), in the merged network"}
+        report = super().report()
+        report |= {"penalty": "T/(T+1) * alpha_s * mean over tasks of 1/2 vec(D)^T H vec(D), in the merged network"}
         if self.penalty.pair_shares:
             report["pair_shares"] = self.penalty.pair_shares
         if self.config.select_on_target:

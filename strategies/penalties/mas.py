@@ -26,10 +26,14 @@ from strategies.penalties.curvature.per_example import known_layers, per_example
 from strategies.penalties.flat import Flat
 from strategies.penalties.penalty import Penalty, PenaltyStrategy
 from strategies.penalties.quadratic import Quadratic
+from strategies.penalties.strength import Scale, Strength
 from strategies.phase import Phase
 
 MEASURING_BATCH = 256
 """Examples a batch of the measuring pass; the result does not depend on it."""
+
+DEFAULT = (0.01, 1.0)
+"""Strength unless given, in the conventions `mean` and `published`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +41,13 @@ class MasConfig:
     """Options of `mas`.
 
     Attributes:
-        strength: lambda, the weight of the penalty.
+        strength: lambda, the weight of the penalty; 0.01 (scale mean) or 1 (published) unless given.
+        scale: what importances are measured in: mean, divided by their mean, or published, as they are; unless given, mean where no
+            strength is given and published where one is.
     """
 
-    strength: float = option(1.0, low=0)
+    strength: float | None = option(None, low=0)
+    scale: Scale | None = None
 
 
 class MasPenalty(Quadratic):
@@ -54,7 +61,7 @@ class MasPenalty(Quadratic):
     """
 
     def __init__(self, flat: Flat, config: MasConfig, network: Network, in_play: Callable[[Batch], InPlay]) -> None:
-        super().__init__(flat, config.strength)
+        super().__init__(flat, Strength.of(config, *DEFAULT))
         known_layers(network)
         self.network = network
         self.in_play = in_play
@@ -93,7 +100,7 @@ class MasPenalty(Quadratic):
         """Add the experience's sensitivity and move the centre."""
         self.importance.flat.add_(self._sum.flat / max(1, self._count))
         self.centre.flat.copy_(self.flat.read())
-        self.experiences += 1
+        self.consolidated()
 
     def state_dict(self) -> dict[str, Any]:
         """The quadratic and the measurement so far.
@@ -119,7 +126,7 @@ class MasPenalty(Quadratic):
         Returns:
             Names to plain values.
         """
-        return {"penalty": "strength * sum(importance * (theta - centre)^2)"}
+        return {"penalty": "strength * sum(importance * (theta - centre)^2)", **self.strength.report()}
 
 
 class Mas(PenaltyStrategy):

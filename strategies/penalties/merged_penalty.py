@@ -194,9 +194,24 @@ class MergedPenalty(Penalty):
         layers = [layer for layer in self._penalised if layer.in_play]
         changes = [layer.parameters() - self.centre[layer.name] for layer in layers]
         products = [self.curvature(layer.name).product(change) for layer, change in zip(layers, changes)]
-        weight = self.importance * self.scale.penalty(_half_inner(changes, products))
+        value = _half_inner(changes, products)
+        weight = self.importance * self.scale.penalty(value)
+        self._added = weight * value
         for layer, change, product in zip(layers, changes, products):
             layer.add_gradient_(product.mul_(weight).add_(change, alpha=self.damping))
+
+    @property
+    def meant_to_act(self) -> bool:
+        """Whether a task has been learned."""
+        return self.learned > 0
+
+    def added(self) -> Tensor:
+        """The weighted quadratic of the step that is being made, without the damping.
+
+        Returns:
+            A scalar.
+        """
+        return self._added
 
     @contextmanager
     def noting(self) -> Iterator[None]:
@@ -215,6 +230,7 @@ class MergedPenalty(Penalty):
         value = 0.5 * _inner(changes, products)
         doubled = 2 * value - value.detach()  # the products are constants: half the inner product has half of the gradient
         weight = self.importance * self.scale.penalty(value.detach())
+        self._added = weight * value.detach()
         return weight * doubled + 0.5 * self.damping * _inner(changes, changes)
 
     def measuring(self, experience: Experience) -> Sequence[Phase]:

@@ -13,13 +13,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from scenarios.experience import Batch, Experience
 from strategies.base import Setup, Strategy
 from strategies.networks.network import Network
+from strategies.penalties.balance import TINY, Balance, norm
 from strategies.phase import Phase, Step, Update
 
 
@@ -90,6 +92,19 @@ class Penalty(ABC):
             A scalar without graph.
         """
 
+    @property
+    def meant_to_act(self) -> bool:
+        """Whether there is something to keep, and a strength that is not 0; then `added` may be asked for after `add_gradient_`."""
+        return True
+
+    def added(self) -> Tensor:
+        """What the penalty adds to the total loss of the step that is being made.
+
+        Returns:
+            A scalar without graph.
+        """
+        return self.value()
+
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
         """Everything that is needed to go on bit for bit.
@@ -119,6 +134,8 @@ class PenaltyStrategy(Strategy, ABC):
     """Fine-tuning under a penalty; each method builds its own."""
 
     penalty: Penalty
+    remedies: ClassVar[tuple[str, str]] = ("raise strategy.strength", "lower strategy.strength or train.learning_rate")
+    """What to do where the penalty is too weak or too strong."""
 
     @abstractmethod
     def build_penalty(self) -> Penalty:
@@ -136,6 +153,7 @@ class PenaltyStrategy(Strategy, ABC):
         """
         super().prepare(setup)
         self.penalty = self.build_penalty()
+        self.balance = Balance()
 
     def phases(self, experience: Experience) -> list[Phase]:
         """Train under the penalty, with the penalty's own phases around it.
@@ -148,14 +166,46 @@ class PenaltyStrategy(Strategy, ABC):
         """
         penalty = self.penalty
         update = Update(
-            loss=self.loss, parameters=self.network.parameters, after_backward=penalty.add_gradient_, after_step=penalty.after_step
+            loss=self.loss, parameters=self.network.parameters, after_backward=self.add_penalty, after_step=penalty.after_step
         )
         begin = partial(penalty.before_experience, self.network)
         train = Phase(name="train", batches=self.shuffled(experience.train), updates=(update,), begin=begin)
         phases = [*penalty.preparing(experience), train, *penalty.measuring(experience)]
         assert phases[-1].end is None
-        phases[-1] = replace(phases[-1], end=penalty.after_experience)
+        phases[-1] = replace(phases[-1], end=partial(self.consolidate, experience))
         return phases
+
+    def add_penalty(self) -> None:
+        """Add the penalty's gradient and, every few steps, set the penalty against the task's loss."""
+        if not self.penalty.meant_to_act or not self.balance.due():
+            self.penalty.add_gradient_()
+            return
+        task = [parameter.grad.clone() for parameter in self.network.parameters() if parameter.grad is not None]
+        self.penalty.add_gradient_()
+        total = [parameter.grad for parameter in self.network.parameters() if parameter.grad is not None]
+        push = norm(torch._foreach_sub(total, task)) / norm(task).clamp(min=TINY)
+        self.balance.look(self.penalty.added(), self._task_loss, push)
+
+    def consolidate(self, experience: Experience) -> None:
+        """The experience is over.
+
+        Args:
+            experience: which.
+        """
+        self.penalty.after_experience()
+        self.balance.close(experience.index)
+
+    def remarks(self, experience: Experience) -> list[str]:
+        """Whether the penalty was nothing beside the task's loss, or everything.
+
+        Args:
+            experience: what has just been learned.
+
+        Returns:
+            A line at most.
+        """
+        line = self.balance.remark(experience.index, *self.remedies)
+        return [line] if line else []
 
     def loss(self, batch: Batch) -> Step:
         """Cross-entropy over the outputs in play, weighted as the penalty asks for.
@@ -168,6 +218,7 @@ class PenaltyStrategy(Strategy, ABC):
         """
         step = super().loss(batch)
         weight = self.penalty.task_weight(step.loss.detach())
+        self._task_loss = step.loss.detach() * weight
         return step if isinstance(weight, float) and weight == 1.0 else replace(step, loss=step.loss * weight)
 
     def state_dict(self) -> dict[str, Any]:
@@ -176,7 +227,7 @@ class PenaltyStrategy(Strategy, ABC):
         Returns:
             Both states by name.
         """
-        return {**super().state_dict(), "penalty": self.penalty.state_dict()}
+        return {**super().state_dict(), "penalty": self.penalty.state_dict(), "balance": self.balance.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a saved state.
@@ -186,11 +237,13 @@ class PenaltyStrategy(Strategy, ABC):
         """
         super().load_state_dict(state)
         self.penalty.load_state_dict(state["penalty"])
+        self.balance.load_state_dict(state["balance"])
 
     def report(self) -> dict[str, Any]:
         """What the penalty has to say.
 
         Returns:
-            Names to plain values.
+            Names to plain values; `penalty_to_loss` has, for each experience, the least and the greatest share of the penalty to the loss.
         """
-        return self.penalty.report()
+        rows = self.balance.history
+        return {**self.penalty.report(), **({"penalty_to_loss": rows} if rows else {})}

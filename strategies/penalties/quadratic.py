@@ -1,6 +1,8 @@
 """The symmetric quadratic penalty, which EWC, online EWC, SI and MAS share.
 
-    penalty = factor * sum_k importance_k (theta_k - centre_k)^2 + offset
+    penalty = factor * (sum_k importance_k (theta_k - centre_k)^2 + offset)
+
+with a factor that `strategies.penalties.strength` makes of the strength.
 
 It covers every parameter of the network, the blocks of the head included. A block that is out of play has no gradient, gets none from the
 penalty, and does not move; so in setting `task` the heads of other experiences contribute 0.
@@ -16,6 +18,7 @@ from torch import Tensor
 from strategies.networks.network import Network
 from strategies.penalties.flat import Flat
 from strategies.penalties.penalty import Penalty
+from strategies.penalties.strength import Strength
 
 
 class Quadratic(Penalty):
@@ -25,17 +28,28 @@ class Quadratic(Penalty):
 
     Args:
         flat: the parameters.
-        factor: what the weighted squares are multiplied by; 0 leaves the training exactly as it is.
+        strength: the penalty's; 0 leaves the training exactly as it is.
+        share: the method's own factor before the strength.
     """
 
-    def __init__(self, flat: Flat, factor: float) -> None:
+    def __init__(self, flat: Flat, strength: Strength, share: float = 1.0) -> None:
         self.flat = flat
-        self.factor = factor
+        self.strength = strength
+        self.share = share
         self.importance = flat.zeros()
         self.centre = flat.zeros()
         self.offset = self.importance.flat.new_zeros(())
         self.experiences = 0
         self._work = flat.zeros().views
+        self._fix_factor()
+
+    def consolidated(self) -> None:
+        """One experience more is in importance and centre."""
+        self.experiences += 1
+        self._fix_factor()
+
+    def _fix_factor(self) -> None:
+        self.factor = self.share * self.strength.factor(self.importance.flat, self.experiences)
 
     def before_experience(self, model: Network) -> None:
         """Nothing is to be done.
@@ -48,6 +62,11 @@ class Quadratic(Penalty):
     def asleep(self) -> bool:
         """Whether there is nothing to add."""
         return self.factor == 0 or self.experiences == 0
+
+    @property
+    def meant_to_act(self) -> bool:
+        """Whether there is an experience to keep, and a strength that is not 0."""
+        return self.strength.value > 0 and self.experiences > 0
 
     @torch.no_grad()
     def add_gradient_(self) -> None:
@@ -92,3 +111,4 @@ class Quadratic(Penalty):
         self.centre.flat.copy_(state["centre"])
         self.offset.copy_(state["offset"])
         self.experiences = state["experiences"]
+        self._fix_factor()

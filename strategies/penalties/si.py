@@ -20,6 +20,10 @@ from strategies.penalties.flat import Flat
 from strategies.penalties.path_integral import PathIntegral, curvature
 from strategies.penalties.penalty import Penalty, PenaltyStrategy
 from strategies.penalties.quadratic import Quadratic
+from strategies.penalties.strength import Scale, Strength
+
+DEFAULT = (0.01, 1.0)
+"""Strength unless given, in the conventions `mean` and `published`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +31,14 @@ class SiConfig:
     """Options of `si`.
 
     Attributes:
-        strength: c, the weight of the penalty.
+        strength: c, the weight of the penalty; 0.01 (scale mean) or 1 (published) unless given.
+        scale: what importances are measured in: mean, divided by their mean, or published, as they are; unless given, mean where no
+            strength is given and published where one is.
         xi: damping of the importance of parameters that hardly moved.
     """
 
-    strength: float = option(1.0, low=0)
+    strength: float | None = option(None, low=0)
+    scale: Scale | None = None
     xi: float = option(0.1, low=0)
 
 
@@ -44,7 +51,7 @@ class SiPenalty(Quadratic):
     """
 
     def __init__(self, flat: Flat, config: SiConfig) -> None:
-        super().__init__(flat, config.strength)
+        super().__init__(flat, Strength.of(config, *DEFAULT))
         self.xi = config.xi
         self.path = PathIntegral(flat, self.centre)
 
@@ -74,7 +81,7 @@ class SiPenalty(Quadratic):
         displacement = now - self.centre.flat
         self.importance.flat.add_(curvature(self.path.total.flat, displacement, self.xi)).clamp_(min=0)
         self.centre.flat.copy_(now)
-        self.experiences += 1
+        self.consolidated()
 
     def state_dict(self) -> dict[str, Any]:
         """The quadratic and the path so far.
@@ -100,7 +107,7 @@ class SiPenalty(Quadratic):
         Returns:
             Names to plain values.
         """
-        return {"penalty": "strength * sum(importance * (theta - centre)^2)"}
+        return {"penalty": "strength * sum(importance * (theta - centre)^2)", **self.strength.report()}
 
 
 class Si(PenaltyStrategy):

@@ -165,7 +165,8 @@ def test_the_gradient_is_autograds_of_the_written_formula(options):
     x = theta - penalty.centre.flat
     unobserved = x * penalty.direction > 0
     coefficient = torch.where(unobserved, config.a * penalty.importance.flat + config.eps, penalty.importance.flat)
-    value = config.strength * (coefficient * x**2).sum()
+    assert penalty.factor == (config.strength or penalty.strength.value * 2 / float(penalty.importance.flat.mean()))
+    value = penalty.factor * (coefficient * x**2).sum()
     value.backward()
     assert torch.allclose(penalty.value(), value.detach(), rtol=1e-12)
     assert torch.allclose(penalty_gradient(strategy), theta.grad, rtol=1e-9, atol=1e-15)
@@ -180,14 +181,14 @@ def test_what_does_not_move_keeps_importance_and_direction():
 
 
 def test_the_direction_survives_an_importance_of_0():
-    penalty = made(AlassoConfig(eps=1.0), [0.0, 0.0], [1, -1])
+    penalty = made(AlassoConfig(strength=1.0, eps=1.0), [0.0, 0.0], [1, -1])
     put(penalty, torch.tensor([0.1, 0.1], dtype=torch.float64))
     assert added(penalty).tolist() == pytest.approx([0.2, 0.0])
 
 
 def test_the_first_experience_is_free_unless_asked_for():
     for asked in (False, True):
-        strategy = small("alasso", eps=0.5, penalise_first_task=asked)
+        strategy = small("alasso", strength=1.0, eps=0.5, penalise_first_task=asked)
         strategy.penalty.before_experience(strategy.network)
         start = flat(list(strategy.network.parameters()))
         theta = shift(strategy)
