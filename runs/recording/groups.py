@@ -15,6 +15,8 @@ from typing import Any
 
 from runs.recording.directories import Run, find
 from scenarios.errors import UserError
+from strategies.attacks.registry import attacks
+from strategies.defences.registry import defences
 from strategies.registry import strategies
 
 
@@ -135,16 +137,21 @@ def _require_same(runs: Sequence[Run]) -> None:
                 )
 
 
+def _value(key: str, value: Any) -> str:
+    registry = {"attack.name": attacks, "defence.name": defences}.get(key)
+    return registry.shown(str(value)) if registry else short(value)
+
+
 def _labels(runs: Sequence[Run]) -> list[str]:
     met = differing([_protocol(run) for run in runs])
     labels = []
     for run in runs:
         rivals = [other.options for other in runs if other.strategy == run.strategy]
         keys = [key for key in differing(rivals) if key in run.options and key != "scenario.name"]
-        last = [key.rpartition(".")[2] for key in keys]
+        last = [key.removesuffix(".name").rpartition(".")[2] for key in keys]
         names = [end if last.count(end) == 1 else key for key, end in zip(keys, last)]
         told = [short(_protocol(run)[key]) for key in met]
-        told += [f"{name}={short(run.options[key])}" for name, key in zip(names, keys)]
+        told += [f"{name}={_value(key, run.options[key])}" for name, key in zip(names, keys)]
         if label := strategies.label(run.strategy):
             told.insert(0, label)
         labels.append(f"{run.strategy} ({', '.join(told)})" if told else run.strategy)
