@@ -222,7 +222,7 @@ class _Interrupt:
 def _in_one_line(error: BaseException) -> int:
     stopped = getattr(error, "exit_code", None)
     if isinstance(error, UserError):
-        return _complain(shortened(error, 1000), MISTAKE)
+        return _complain(str(error), MISTAKE)
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return _complain("interrupted", INTERRUPTED)
     if isinstance(error, OSError):
@@ -234,7 +234,7 @@ def _in_one_line(error: BaseException) -> int:
         message = error.format_message()
         hint = hints.of_flag(message) if "No such option" in message else hints.of_command(message)
         said = message.split(" (Possible")[0].rstrip(".")
-        return _complain(f"{said}; {hint or '`simulate --help` shows the flags'}", MISTAKE)
+        return _complain(f"{shortened(said, 300)}; {hint or '`simulate --help` shows the flags'}", MISTAKE)
     if isinstance(stopped, int):
         return _complain(str(error), stopped)
     raise error

@@ -276,7 +276,9 @@ class Run:
             self.seconds = {name: float(state["seconds"][name]) for name in self.seconds}
             self.engine.train_seconds, self.engine.phase_seconds = float(state["seconds"]["train"]), dict(state["phase_seconds"])
             self._check_restored()
-            return int(state["metrics_length"])
+            if (known := int(state["metrics_length"])) < 0:
+                raise ValueError(f"{known} bytes of metrics")
+            return known
         except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             what = f"{type(error).__name__}: {shortened(error)}"
             raise UserError(f"the checkpoint does not fit this configuration ({what}); start again in another --out") from error

@@ -6,6 +6,8 @@ import errno
 import shlex
 from pathlib import Path
 
+from scenarios.errors import shortened
+
 DONE, MISTAKE, STOPPED, INTERRUPTED = 0, 2, 3, 130
 """Exit codes: all is well; the user has to ask for something else; a run stopped, and can go on; Ctrl-C."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -18,6 +20,8 @@ HINTS = {
     errno.EPERM: "change its permissions, or name another",
     errno.EROFS: "name a place that can be written",
     errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EEXIST: "name a directory",
+    errno.ENOTDIR: "name a directory",
     errno.ELOOP: "it is a link that leads back to itself",
 }
 
@@ -48,7 +52,7 @@ def in_words(error: OSError) -> str:
         >>> in_words(OSError(errno.ENOSPC, "No space left on device", "run/checkpoint.pt"))
         'run/checkpoint.pt: No space left on device; make room'
     """
-    where = f"{error.filename}: " if error.filename else ""
+    where = f"{shortened(error.filename, 300)}: " if error.filename else ""
     hint = HINTS.get(error.errno or 0)
     return f"{where}{error.strerror or error}" + (f"; {hint}" if hint else "")
 

@@ -56,7 +56,7 @@ class Store:
             names = {path.name for path in self.folder.iterdir()} if self.folder.exists() else set()
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise UserError(f"cannot write to {self.folder} ({reason}); choose another --out, a directory") from error
+            raise UserError(f"cannot write to {shortened(self.folder, 300)} ({reason}); choose another --out, a directory") from error
         ours = {name for name in names if name in (".lock", "config.yaml") or name.endswith(".part")}
         if names - ours and "config.yaml" not in names:
             raise UserError(f"{self.folder} is not empty and holds no run; choose another --out")
@@ -161,10 +161,12 @@ def claim(folder: Path) -> BaseFileLock:
         with contextlib.suppress(OSError):
             owner = path.read_text().strip()
         raise UserError(f"{folder} is in use by process {owner or 'unknown'}; wait for it, or choose another --out") from None
+    except RecursionError as error:
+        raise UserError(f"cannot write to {shortened(folder, 300)} (folders in folders in folders); choose another --out") from error
     except OSError as error:
         if error.errno in NO_ROOM:
             raise
-        raise UserError(f"cannot write to {folder} ({error.strerror}); choose another --out") from error
+        raise UserError(f"cannot write to {shortened(folder, 300)} ({error.strerror}); choose another --out") from error
     # For the message above alone: Windows does not let another handle write to a locked file.
     with contextlib.suppress(OSError):
         path.write_text(str(os.getpid()))
@@ -235,7 +237,9 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "
         ['train.epochs was 2, is 3']
     """
     found = []
-    for key in dict.fromkeys([*before, *now]):
+    # Where another component is named, its options are others as well.
+    renamed = before.get("name") != now.get("name")
+    for key in ("name",) if renamed else dict.fromkeys([*before, *now]):
         old, new = before.get(key), now.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             found += differences(old, new, f"{path}{key}.")

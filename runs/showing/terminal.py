@@ -6,8 +6,11 @@ import contextlib
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TextIO
+
+from scenarios.errors import shortened
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,8 +82,9 @@ class Steady:
 
 @contextlib.contextmanager
 def steady() -> Iterator[None]:
-    """While it lasts, printing never fails; at its end, a failure that somebody should know of is told on standard error."""
-    before = sys.stdout, sys.stderr
+    """While it lasts, printing never fails and a warning is a line; at its end, a failure that matters is told on standard error."""
+    before, form = (sys.stdout, sys.stderr), warnings.formatwarning
+    warnings.formatwarning = lambda message, *rest, **more: f"warning: {shortened(message, 500)}\n"
     _fill_closed()
     out, error = (Steady(stream or open(os.devnull, "w", encoding="utf-8")) for stream in before)
     for stream in (out, error):
@@ -96,6 +100,7 @@ def steady() -> Iterator[None]:
             error.write(f"warning: standard output could not be written ({out.failure.strerror})\n")
         error.flush()
         sys.stdout, sys.stderr = before
+        warnings.formatwarning = form
 
 
 def _fill_closed() -> None:
