@@ -275,9 +275,8 @@ class Run:
             self.selection.load_state_dict(state["selection"])
             self.seconds = {name: float(state["seconds"][name]) for name in self.seconds}
             self.engine.train_seconds, self.engine.phase_seconds = float(state["seconds"]["train"]), dict(state["phase_seconds"])
-            self._check_restored()
-            if (known := int(state["metrics_length"])) < 0:
-                raise ValueError(f"{known} bytes of metrics")
+            known = int(state["metrics_length"])
+            self._check_restored(known)
             return known
         except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             what = f"{type(error).__name__}: {shortened(error)}"
@@ -287,11 +286,11 @@ class Run:
         now = self.identity()
         return {**now["configuration"], "data fingerprint": now["data"]}
 
-    def _check_restored(self) -> None:
+    def _check_restored(self, known: int) -> None:
         width, place = len(self.plan.scenario), self.position
-        numbers = (place.experience, place.phase, place.epoch, place.step)
+        numbers = (place.experience, place.phase, place.epoch, place.step, known)
         if not all(isinstance(number, int) and number >= 0 for number in numbers) or place.experience > width:
-            raise ValueError(f"position {numbers} of {width} experiences")
+            raise ValueError(f"position and length {numbers} of {width} experiences")
         if len(self.initial) not in (0, width) or len(self.matrix) != place.experience or any(len(row) != width for row in self.matrix):
             raise ValueError("an accuracy matrix of another size")
 

@@ -67,7 +67,11 @@ class Store:
         if not written.exists() or (not begun and _begins(text, written)):
             files.write_text(written, text)
             return
-        changed = differences(comparable(config.from_file(written)), comparable(resolved))
+        was, now = comparable(config.from_file(written)), comparable(resolved)
+        # An option that a hand or an older version left out has its default; whether that is the run's, the checkpoint knows.
+        both = [section for section in config.SECTIONS if section in was and section in now]
+        named = {section: {name: now[section].get(name) for name in was[section]} for section in both}
+        changed = differences(was, {**now, **named})
         if changed:
             what = shortened("; ".join(changed), 300)
             raise UserError(f"{self.folder} holds another run ({what}); choose another --out, or repeat that one with --config {written}")

@@ -77,8 +77,8 @@ def test_a_checkpoint_of_other_pixels_is_not_gone_on_with(tmp_path: Path) -> Non
     rng = numpy.random.default_rng(0)
     images, labels = rng.integers(0, 255, (40, 8, 8), dtype=numpy.uint8), numpy.arange(40) % 4
     numpy.savez(tmp_path / "mine.npz", x=images, y=labels)
-    asked = ["--scenario", f"split-npz:{tmp_path / 'mine.npz'}", "--strategy", "naive", "--set", "scenario.tasks=2", "--out", tmp_path / "run"]
-    code, _, error = call(*asked, "--set", "train.epochs=1", "--quiet")
+    asked = ["--scenario", f"split-npz:{tmp_path / 'mine.npz'}", "--strategy", "naive", "--set", "scenario.tasks=2"]
+    code, _, error = call(*asked, "--out", tmp_path / "run", "--set", "train.epochs=1", "--quiet")
     assert (code, error) == (0, "")
     (tmp_path / "run" / "summary.json").unlink()
     numpy.savez(tmp_path / "mine.npz", x=255 - images, y=labels)
@@ -205,7 +205,8 @@ def test_places_are_found_from_another_folder(tmp_path: Path, monkeypatch: pytes
 
     (tmp_path / "here").mkdir()
     (tmp_path / "there").mkdir()
-    numpy.savez(tmp_path / "here" / "mine.npz", x=numpy.random.default_rng(0).integers(0, 255, (40, 8, 8), dtype=numpy.uint8), y=numpy.arange(40) % 10)
+    images = numpy.random.default_rng(0).integers(0, 255, (40, 8, 8), dtype=numpy.uint8)
+    numpy.savez(tmp_path / "here" / "mine.npz", x=images, y=numpy.arange(40) % 10)
     (tmp_path / "here" / "mine.py").write_text("")
     monkeypatch.chdir(tmp_path / "here")
     asked = [*TINY, "--data", "npz:mine.npz", "--import", "mine.py", "--data-root", ".", "--out", "run", "--quiet"]
