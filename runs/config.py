@@ -1,8 +1,8 @@
 """What a run is asked to do: collected from defaults, a file, flags and `--set`, checked, and written down resolved.
 
 A request is a nested dictionary: `{"scenario": {"name": "split-mnist", "tasks": 5}, "strategy": {"name": "ewc"}, "seed": 0}`.
-Precedence: `--set`, then flags, then `--config`, then what the scenario recommends, then defaults. Nothing here imports torch until a
-component is asked for.
+Precedence: `--set`, then flags, then `--config`, then what the scenario recommends, then what the strategy does, then defaults.
+Nothing here imports torch until a component is asked for.
 """
 
 from __future__ import annotations

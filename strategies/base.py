@@ -55,7 +55,7 @@ class Strategy:
     settings: ClassVar[frozenset[str]] = frozenset({"task", "domain", "class"})
     """Settings that the strategy can work in; `episodic` for learners of episodes."""
     recommended: ClassVar[Mapping[str, Any]] = {}
-    """Options of a run (path to value) that suit the strategy better than the scenario's own recommendation."""
+    """Options of a run (path to value) that suit the strategy where the scenario recommends nothing."""
     task_dependent: ClassVar[bool] = False
     """Whether `logits` depends on the task label; if not, one pass answers with and without it."""
     needs_label: bool = False

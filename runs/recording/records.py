@@ -214,7 +214,7 @@ def outdated(record: Record, request: Mapping[str, Any]) -> list[str]:
     Returns:
         What differs, in words; empty where the run would be asked for in the same way.
     """
-    from runs.plan import resolve, scalars
+    from runs.resolution import resolve, scalars
     from scenarios.options import describe
     from scenarios.recommended import for_episodes, for_streams
 

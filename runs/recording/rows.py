@@ -200,7 +200,7 @@ def _row(entry: Mapping[str, Any], counted: Counted, requests: Sequence[Mapping[
 
 
 def _shown(label: str, request: Mapping[str, Any]) -> str:
-    from runs.plan import OPTIONAL
+    from runs.resolution import OPTIONAL
     from strategies.registry import strategies
 
     registries = {"strategy": strategies, **OPTIONAL}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from runs.plan import resolve, scalars
 from runs.recording.recipe import requests
 from runs.recording.records import Record
+from runs.resolution import resolve, scalars
 from scenarios.recommended import for_streams
 from tests.runs.recording.test_recipe import EXAMPLE
 
