@@ -255,19 +255,14 @@ def recipe(name: str, out: Path | None, data_root: Path | None, scale: str, *, r
     from runs.recording import recipe as recipes
     from runs.recording import records, results
     from runs.recording.code import code
-    from runs.recording.rows import count
+    from runs.recording.rows import missing
 
     console = terminal.console()
     content = recipes.read(name)
     folder = out or recipes.folder(name, scale)
     home = records.home(folder)
     wanted = recipes.rows(content, scale, rows)
-    known = records.read(name, home)
-    have = {label: count(known, label, seeds, scale) for label, seeds in wanted.items()}
-    lacks = {label: repeat or bool(each.why) for label, each in have.items()}
-    todo = [
-        (label, each) for label, seeds in wanted.items() for each in seeds if lacks[label] or each["seed"] not in have[label].by_seed
-    ]
+    todo = missing([] if repeat else records.read(name, home), wanted, scale)
     console.print(f"{content['title']} ({content['paper']})")
     if todo:
         minutes = content["scales"][scale].get("minutes", "?")

@@ -153,6 +153,25 @@ def count(records: Sequence[Record], label: str, requests: Sequence[Mapping[str,
     return Counted({seed: tuple(latest[seed].values()) for seed in sorted(latest)}, why)
 
 
+def missing(
+    records: Sequence[Record], wanted: Mapping[str, Sequence[Mapping[str, Any]]], scale: str
+) -> list[tuple[str, Mapping[str, Any]]]:
+    """Find the runs that have no current record.
+
+    Args:
+        records: the recipe's.
+        wanted: for each label, its requests, one a seed.
+        scale: of the recipe.
+
+    Returns:
+        Labels and requests, seed by seed: where there is no time for all, the rows still have the same seeds.
+    """
+    counted = {label: count(records, label, requests, scale) for label, requests in wanted.items()}
+    have = {label: each.by_seed if not each.why else {} for label, each in counted.items()}
+    lacking = [(label, each) for label, requests in wanted.items() for each in requests if each["seed"] not in have[label]]
+    return sorted(lacking, key=lambda each: each[1]["seed"])
+
+
 def _kind(record: Record) -> str:
     data = record.summary["data"]
     return repr((data["name"], data["shape"], data["examples"]))

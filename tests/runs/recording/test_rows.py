@@ -7,7 +7,7 @@ import math
 import pytest
 
 from metrics.statistics import over_seeds
-from runs.recording import findings, rows
+from runs.recording import findings, recipe, rows
 from scenarios.errors import UserError
 from tests.runs.recording.made_up import DATA, made
 from tests.runs.recording.test_recipe import EXAMPLE
@@ -102,6 +102,13 @@ def test_machines_stand_side_by_side_and_count_once_and_the_later_of_one_machine
     one = row(known)
     assert [record.line for record in one.counted.records] == [2, 3, 4]
     assert one.spread is not None and one.spread.n == 2 and one.spread.mean == pytest.approx(0.60)
+
+
+def test_what_has_no_current_record_is_missing_seed_by_seed() -> None:
+    wanted = recipe.requests(EXAMPLE, "small")
+    assert [(label, each["seed"]) for label, each in rows.missing([], wanted, "small")] == [("one", 3), ("two", 3), ("one", 4), ("two", 4)]
+    known = [made("one", 3, 0.1), made("two", 3, 0.1, line=2, config={"train.momentum": 0.5})]
+    assert [(label, each["seed"]) for label, each in rows.missing(known, wanted, "small")] == [("two", 3), ("one", 4), ("two", 4)]
 
 
 def test_few_shot_accuracy_also_has_its_interval_over_episodes() -> None:
