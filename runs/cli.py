@@ -114,11 +114,12 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(help="Run directories, or folders of seeds.")],
     out: Annotated[Path, typer.Option(help="Where the figure and the table are written.")] = Path("comparison"),
     mixed: Annotated[bool, typer.Option("--mixed", help="Compare runs of different scenarios, settings or data all the same.")] = False,
+    format_: Annotated[str, typer.Option("--format", help="Of the table: markdown, csv, json, latex.")] = "markdown,csv,json",
 ) -> None:
     """Compare runs: a table, and a figure of the forgetting curves with a band over seeds."""
     from runs import session
 
-    session.compare(runs, out, mixed=mixed)
+    session.compare(runs, out, mixed=mixed, formats=format_)
 
 
 @app.command("resume")

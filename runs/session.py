@@ -13,7 +13,7 @@ from runs.recording import files, seeds
 from runs.recording.seeds import Seeds
 from runs.showing import show, terminal
 from runs.stopping import StoppedError
-from scenarios.errors import UserError, shortened
+from scenarios.errors import UserError, nearest, shortened
 from strategies.registry import strategies
 
 if TYPE_CHECKING:
@@ -216,26 +216,34 @@ def evaluate(folder: Path, test_scenario: str | None) -> None:
     console.print(tables.render_matrix(result.names, run.initial, [*run.matrix[:-1], again.row]))
 
 
-def compare(folders: Sequence[Path], out: Path, *, mixed: bool) -> None:
+def compare(folders: Sequence[Path], out: Path, *, mixed: bool, formats: str = "markdown,csv,json") -> None:
     """Compare runs: a table on the terminal, and table and figure as files.
 
     Args:
         folders: run directories, or folders of seeds.
         out: where the files are written.
         mixed: compare runs of different scenarios all the same.
+        formats: of the table, separated by commas: markdown, csv, json, latex.
+
+    Raises:
+        UserError: there is no such format.
     """
     from runs import plots
     from runs.showing import compare as comparison
+    from runs.showing import formats as written
 
+    wanted = [name.strip() for name in formats.split(",")]
+    for name in wanted:
+        if name not in written.FORMATS:
+            raise UserError(f"--format {name} does not exist{nearest(name, written.FORMATS)}")
     groups = comparison.collect(folders, mixed=mixed)
     table = comparison.table(groups)
-    out.mkdir(parents=True, exist_ok=True)
-    files.write_text(out / "table.md", comparison.to_markdown(table))
-    files.write_text(out / "table.csv", comparison.to_csv(table))
-    figure = plots.draw_comparison(groups, out / "forgetting_curves.png")
     console = terminal.console()
     console.print(comparison.render(table))
-    console.print(f"figure {figure}, table {out / 'table.md'} and {out / 'table.csv'}")
+    files = written.write(table, out, wanted)
+    figure = plots.draw_comparison(groups, out / "forgetting_curves.png")
+    told = f"figure {figure}, table {', '.join(map(str, files))}"
+    console.print(told)
 
 
 def recipe(name: str, out: Path | None, data_root: Path | None, scale: str, *, rows: str | None, repeat: bool) -> None:

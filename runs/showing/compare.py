@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from metrics.statistics import Spread, over_seeds
 from runs.recording.groups import Group, collect, differing, short, title
+from runs.showing.significance import judge, sentence
 
 if TYPE_CHECKING:
     import rich.table
 
-__all__ = ["COLUMNS", "Column", "Group", "Row", "Table", "collect", "render", "table", "to_csv", "to_markdown"]
+__all__ = ["COLUMNS", "Column", "Group", "Row", "Table", "cell", "collect", "render", "table"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,7 @@ class Column:
         digits: shown after the point.
         interval: whether its interval is shown beside the mean.
         within: where the summary holds a run's own 95 % interval, over its test episodes.
+        higher: whether more is better; None where groups are not judged by it.
     """
 
     key: str
@@ -36,13 +36,14 @@ class Column:
     digits: int
     interval: bool
     within: str = ""
+    higher: bool | None = None
 
 
 COLUMNS = (
-    Column("average_accuracy", "average accuracy %", 100, 2, True),
-    Column("average_forgetting", "forgetting %", 100, 2, True),
+    Column("average_accuracy", "average accuracy %", 100, 2, True, higher=True),
+    Column("average_forgetting", "forgetting %", 100, 2, True, higher=False),
     Column("backward_transfer", "backward transfer %", 100, 2, True),
-    Column("few_shot_accuracy.mean", "few-shot accuracy %", 100, 2, True, "few_shot_accuracy.ci95"),
+    Column("few_shot_accuracy.mean", "few-shot accuracy %", 100, 2, True, "few_shot_accuracy.ci95", higher=True),
     Column("few_shot_ensemble.mean", "same, ensemble of best checkpoints %", 100, 2, True, "few_shot_ensemble.ci95"),
     Column("routing.mean_index_accuracy", "task index right %", 100, 2, True),
     Column("routing.mean_oracle_accuracy", "accuracy given the index %", 100, 2, True),
@@ -61,12 +62,14 @@ class Row:
         seeds: of its runs.
         values: key of a column to the spread over seeds; a number that the runs lack is not there.
         within: of a group of one seed, key of a column to that run's own interval over test episodes.
+        best: keys of the columns in which it is told apart from all other groups as the best.
     """
 
     label: str
     seeds: tuple[int, ...]
     values: dict[str, Spread]
     within: dict[str, float]
+    best: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,17 @@ def table(groups: Sequence[Group]) -> Table:
                 within[column.key] = half
         rows.append(Row(group.label, tuple(run.seed for run in group.runs), values, within))
     columns = tuple(column for column in COLUMNS if any(column.key in row.values for row in rows) and not _said_twice(column, groups))
-    return Table(title(groups), columns, tuple(rows), tuple(_notes(groups, rows)))
+    verdicts = {column: judge(_by_seed(groups, column), higher=column.higher) for column in columns if column.higher is not None}
+    alone = [frozenset(c.key for c, found in verdicts.items() if found and found.alone and found.best == i) for i in range(len(rows))]
+    told = [sentence(column.heading.removesuffix(" %"), [row.label for row in rows], found) for column, found in verdicts.items() if found]
+    if told:
+        told.append("Paired t tests over common seeds, p-values corrected after Holm; bold: told apart from all others.")
+    return Table(title(groups), columns, tuple(replace(row, best=best) for row, best in zip(rows, alone)), (*_notes(groups, rows), *told))
+
+
+def _by_seed(groups: Sequence[Group], column: Column) -> list[dict[int, float]]:
+    found = [{run.seed: _lookup(run.summary, column.key) for run in group.runs} for group in groups]
+    return [{seed: value for seed, value in each.items() if value is not None} for each in found]
 
 
 def render(content: Table) -> rich.table.Table:
@@ -128,48 +141,12 @@ def render(content: Table) -> rich.table.Table:
     for column in content.columns:
         terminal.add_column(column.heading, justify="right")
     for row in content.rows:
-        texts = [_cell(row, column, "{mean} ± {ci95}\nsd {sd}").partition("\n") for column in content.columns]
-        cells = [Text.assemble(mean, line, (deviation, "dim")) for mean, line, deviation in texts]
+        cells = []
+        for column in content.columns:
+            mean, line, deviation = cell(row, column, "{mean} ± {ci95}\nsd {sd}", "{}").partition("\n")
+            cells.append(Text.assemble((mean, "bold" if column.key in row.best else ""), line, (deviation, "dim")))
         terminal.add_row(Text(row.label), str(len(row.seeds)), *cells)
     return terminal
-
-
-def to_markdown(content: Table) -> str:
-    """Write a comparison as a Markdown table.
-
-    Args:
-        content: the comparison.
-
-    Returns:
-        The table, its title above and its notes below.
-    """
-    header = ["strategy", "seeds", *(column.heading for column in content.columns)]
-    lines = [header, ["---", *["---:"] * (len(header) - 1)]]
-    for row in content.rows:
-        cells = [_cell(row, column, "{mean} ± {ci95} ({sd})") for column in content.columns]
-        lines.append([row.label.replace("|", "\\|"), str(len(row.seeds)), *cells])
-    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{content.title}\n\n{body}\n\n{' '.join(content.notes)}".rstrip() + "\n"
-
-
-def to_csv(content: Table) -> str:
-    """Write a comparison as CSV, in the summary's own units and at full precision.
-
-    Args:
-        content: the comparison.
-
-    Returns:
-        One line a group, four columns a number; a cell is empty where there is no such number.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    parts = ("mean", "sd", "ci95", "n")
-    writer.writerow(["strategy", "seeds", *(f"{column.key}_{part}" for column in content.columns for part in parts)])
-    for row in content.rows:
-        spreads = [row.values.get(column.key) for column in content.columns]
-        cells = [getattr(spread, part) if spread else None for spread in spreads for part in parts]
-        writer.writerow([row.label, " ".join(map(str, row.seeds)), *cells])
-    return text.getvalue()
 
 
 def _notes(groups: Sequence[Group], rows: Sequence[Row]) -> Iterable[str]:
@@ -205,12 +182,25 @@ def _lookup(summary: Any, key: str) -> float | None:
     return float(summary)
 
 
-def _cell(row: Row, column: Column, template: str) -> str:
+def cell(row: Row, column: Column, template: str, marked: str) -> str:
+    """Write one number of a group down.
+
+    Args:
+        row: the group.
+        column: the number.
+        template: how mean, interval and deviation (`mean`, `ci95`, `sd`) stand together.
+        marked: how the best is marked, with braces for its mean.
+
+    Returns:
+        The text; a dash where the group has no such number.
+    """
     spread = row.values.get(column.key)
     if spread is None:
         return "–"
     half = row.within.get(column.key, spread.ci95)
     mean, sd, ci95 = (None if value is None else f"{value * column.factor:.{column.digits}f}" for value in (spread.mean, spread.sd, half))
+    if column.key in row.best:
+        mean = marked.format(mean)
     if sd and column.interval:
         return template.format(mean=mean, ci95=ci95, sd=sd)
     return f"{mean} ± {ci95}" if column.key in row.within else str(mean)

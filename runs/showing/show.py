@@ -122,7 +122,7 @@ def curvature(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
 
 
 def group(folder: Path, console: Console) -> None:
-    """Print mean, standard deviation and interval over the seeds of a folder.
+    """Print mean, standard deviation and interval over the seeds of a folder, and keep them there as table.md, table.csv and table.json.
 
     Args:
         folder: the folder of seeds.
@@ -130,7 +130,10 @@ def group(folder: Path, console: Console) -> None:
     """
     from runs import plots
     from runs.showing import compare as comparison
+    from runs.showing import formats
 
     groups = comparison.collect([folder])
-    console.print(comparison.render(comparison.table(groups)))
+    table = comparison.table(groups)
+    formats.write(table, folder)
+    console.print(comparison.render(table))
     console.print(f"figure {plots.draw_comparison(groups, folder / 'forgetting_curves.png')}, runs in {folder}")

@@ -58,3 +58,30 @@ def test_methods_without_two_common_seeds_cannot_be_paired():
 def test_a_difference_that_is_the_same_for_every_seed_is_certain():
     result = statistics.paired({0: 0.75, 1: 0.5}, {0: 0.5, 1: 0.25})
     assert result.t == math.inf and result.p == 0
+
+
+def test_holm_is_its_definition_and_never_below_the_raw_value():
+    from itertools import pairwise
+
+    from metrics.statistics import holm
+
+    raw = [0.2, 0.001, 0.04, 0.04, 0.9]
+    found = holm(raw)
+    order = sorted(range(5), key=lambda place: raw[place])
+    by_hand = [min(1.0, (5 - rank) * raw[place]) for rank, place in enumerate(order)]
+    assert [found[place] for place in order] == [max(by_hand[: rank + 1]) for rank in range(5)]
+    assert all(corrected >= p for corrected, p in zip(found, raw))
+    assert all(found[one] <= found[other] for one, other in pairwise(order))
+
+
+def test_a_paired_comparison_agrees_with_scipy():
+    from scipy import stats
+
+    from metrics.statistics import paired
+
+    first, second = [0.91, 0.85, 0.88, 0.9, 0.83, 0.87], [0.89, 0.84, 0.85, 0.91, 0.8, 0.82]
+    found = paired(dict(enumerate(first)), dict(enumerate(second)))
+    reference = stats.ttest_rel(first, second)
+    assert abs(found.t - reference.statistic) < 1e-9 and abs(found.p - reference.pvalue) < 1e-9
+    assert found.p_wilcoxon == stats.wilcoxon(first, second).pvalue
+    assert abs(found.effect_size - found.difference.mean / found.difference.sd) < 1e-12

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from metrics.statistics import over_seeds
 from runs.recording import directories, groups
-from runs.showing import compare
+from runs.showing import compare, formats
 from scenarios.errors import UserError
 from tests.runs.plots.synthetic import make_run
 
@@ -45,7 +46,7 @@ def test_the_table_summarises_what_the_summaries_hold(seeds):
     assert table.rows[1].values["average_forgetting"] == over_seeds([value["average_forgetting"] for value in values])
     assert table.rows[1].values["wall_seconds"].mean == 61
     assert table.title == "split-cifar10 · setting task · generated data"
-    assert table.notes == ("Mean ± 95 % interval over seeds (Student's t), and standard deviation.",)
+    assert table.notes[0] == "Mean ± 95 % interval over seeds (Student's t), and standard deviation."
 
 
 def test_groups_of_one_strategy_are_labelled_by_the_options_that_differ(tmp_path):
@@ -74,6 +75,9 @@ def test_a_method_that_could_not_be_read_in_full_says_so_in_every_table(tmp_path
     clean = make_run(tmp_path / "clean", strategy="ewc")
     assert [group.label for group in compare.collect([attacked, clean])] == ["ewc (attack=task-poison (reconstruction))", "ewc"]
     assert all(label in compare.to_markdown(table) and label.split(",")[0] in compare.to_csv(table) for label in labels)
+
+
+    assert all(label in formats.to_markdown(table) and label.split(",")[0] in formats.to_csv(table) for label in labels)
 
 
 def test_unequal_training_of_different_strategies_is_said_in_a_note(tmp_path):
@@ -155,25 +159,25 @@ def test_a_number_that_only_some_strategies_have_is_absent_for_the_others(tmp_pa
     table = compare.table(compare.collect([tmp_path]))
     assert [column.key for column in table.columns].count("few_shot_accuracy.mean") == 1
     assert "few_shot_accuracy.mean" not in table.rows[0].values
-    assert "| naive | 1 |" in compare.to_markdown(table) and "| – |" in compare.to_markdown(table)
+    assert "| naive | 1 |" in formats.to_markdown(table) and "| – |" in formats.to_markdown(table)
 
 
 def test_one_seed_of_episodes_is_shown_with_its_interval_over_them_and_its_accuracy_once(tmp_path):
     few_shot = {"few_shot_accuracy": {"mean": 0.5, "ci95": 0.01}}
     make_run(tmp_path / "a", strategy="maml", experiences=1, extra=few_shot)
     table = compare.table(compare.collect([tmp_path]))
-    assert "| 50.00 ± 1.00 |" in compare.to_markdown(table) and "over test episodes" in compare.to_markdown(table)
+    assert "| 50.00 ± 1.00 |" in formats.to_markdown(table) and "over test episodes" in formats.to_markdown(table)
     assert "average_accuracy" not in [column.key for column in table.columns]
     make_run(tmp_path / "b", strategy="maml", experiences=1, seed=1, extra={"few_shot_accuracy": {"mean": 0.6, "ci95": 0.01}})
     both = compare.table(compare.collect([tmp_path]))
-    assert not both.rows[0].within and "± 1.00" not in compare.to_markdown(both)
+    assert not both.rows[0].within and "± 1.00" not in formats.to_markdown(both)
     make_run(tmp_path / "c", strategy="anil", experiences=2, extra=few_shot)
     assert "average_accuracy" in [column.key for column in compare.table(compare.collect([tmp_path], mixed=True)).columns]
 
 
 def test_one_seed_is_shown_without_an_interval(tmp_path):
     table = compare.table(compare.collect([make_run(tmp_path / "a")]))
-    assert "±" not in compare.to_markdown(table) and table.notes == ()
+    assert "±" not in formats.to_markdown(table) and table.notes == ()
 
 
 def test_the_terminal_shows_mean_interval_and_deviation(seeds):
@@ -187,7 +191,7 @@ def test_the_terminal_shows_mean_interval_and_deviation(seeds):
 
 def test_csv_holds_full_precision_in_the_summaries_units(seeds):
     table = compare.table(compare.collect([seeds]))
-    rows = list(csv.DictReader(io.StringIO(compare.to_csv(table))))
+    rows = list(csv.DictReader(io.StringIO(formats.to_csv(table))))
     assert float(rows[0]["average_accuracy_mean"]) == table.rows[0].values["average_accuracy"].mean
     assert rows[0]["strategy"] == "naive" and rows[0]["seeds"] == "0 1 2" and rows[0]["average_accuracy_n"] == "3"
 
@@ -202,3 +206,27 @@ def test_reading_a_run_warns_of_nothing(tmp_path):
         warnings.simplefilter("error")
         run = directories.read(make_run(tmp_path / "a", options={"train.epochs": 3}))
     assert run.options["train.epochs"] == 3 and "seed" not in run.options and run.data == "generated data"
+
+
+def test_the_best_is_marked_only_where_seeds_tell_it_from_all_others(seeds):
+    table = compare.table(compare.collect([seeds]))
+    assert [sorted(row.best) for row in table.rows] == [[], ["average_accuracy", "average_forgetting"]]
+    assert any(note.startswith("average accuracy: rescl is best, told apart from naive (p") for note in table.notes)
+    make_run(seeds / "twin" / "seed0", strategy="lwf", seed=0, decay=0.1)
+    make_run(seeds / "twin" / "seed1", strategy="lwf", seed=1, decay=0.1)
+    both = compare.table(compare.collect([seeds]))
+    assert not any(row.best & {"average_accuracy"} for row in both.rows)
+    assert any("not from" in note or "not told apart" in note for note in both.notes)
+
+
+def test_every_format_holds_the_same_numbers(seeds):
+    table = compare.table(compare.collect([seeds]))
+    files = formats.write(table, seeds / "out", formats.FORMATS)
+    assert [path.name for path in files] == ["table.md", "table.csv", "table.tex", "table.json"]
+    mean = table.rows[1].values["average_accuracy"].mean
+    shown = f"{100 * mean:.2f}"
+    assert f"**{shown}**" in files[0].read_text() and f"\\textbf{{{shown}}}" in files[2].read_text()
+    assert repr(mean) in files[1].read_text()
+    assert json.loads(files[3].read_text())["rows"][1]["values"]["average_accuracy"]["mean"] == mean
+    tex = files[2].read_text()
+    assert tex.count("\\toprule") == 1 and "accuracy \\%" in tex and not re.search(r"(?<!\\)%", tex.split("tabular", 1)[1])
