@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -179,7 +181,7 @@ def main() -> None:
         try:
             code = _command()
         except BaseException as error:
-            if not interrupt.pressed or isinstance(error, SystemExit):
+            if interrupt.pressed is None or isinstance(error, SystemExit):
                 code = _in_one_line(error)
             else:
                 # Wherever it struck: libraries turn it into errors of their own.
@@ -200,24 +202,45 @@ def _command() -> int:
 
 
 class _Interrupt:
-    """Remembers that Ctrl-C was pressed, as long as it lasts."""
+    """Turns Ctrl-C into one `KeyboardInterrupt`, as long as it lasts; what ends already is not interrupted again."""
 
     def __init__(self) -> None:
-        self.pressed = False
+        self.pressed: float | None = None
         self._previous: Any = None
+        self._hook = sys.unraisablehook
 
     def __enter__(self) -> _Interrupt:
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGINT, self._press)
+            sys.unraisablehook = self._lost
         return self
 
     def _press(self, number: int, frame: Any) -> None:
-        self.pressed = True
-        raise KeyboardInterrupt
+        now = time.monotonic()
+        if self.pressed is None:
+            self.pressed = now
+            raise KeyboardInterrupt
+        # A second later, whatever swallowed the first one, or cannot come to an end, is not waited for.
+        if now > self.pressed + 1:
+            os.write(2, b"interrupted\n")
+            os._exit(INTERRUPTED)
+
+    def _lost(self, what: Any) -> None:
+        # It struck where Python lets nothing out (a destructor): once more, in a moment.
+        if not isinstance(what.exc_value, KeyboardInterrupt):
+            self._hook(what)
+            return
+        self.pressed = None
+        threading.Timer(0.005, self._again).start()
+
+    def _again(self) -> None:
+        if sys.unraisablehook == self._lost:
+            _thread.interrupt_main()
 
     def __exit__(self, *exception: object) -> None:
+        sys.unraisablehook = self._hook
         if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
+            signal.signal(signal.SIGINT, self._previous if self.pressed is None else signal.SIG_IGN)
 
 
 def _in_one_line(error: BaseException) -> int:

@@ -86,7 +86,8 @@ def steady() -> Iterator[None]:
     before, form = (sys.stdout, sys.stderr), warnings.formatwarning
     warnings.formatwarning = lambda message, *rest, **more: f"warning: {shortened(message, 500)}\n"
     _fill_closed()
-    out, error = (Steady(stream or open(os.devnull, "w", encoding="utf-8")) for stream in before)
+    nowhere = open(os.devnull, "w", encoding="utf-8")
+    out, error = (Steady(stream or nowhere) for stream in before)
     for stream in (out, error):
         with contextlib.suppress(AttributeError, OSError, ValueError):
             stream.reconfigure(errors="replace")
@@ -101,6 +102,7 @@ def steady() -> Iterator[None]:
         error.flush()
         sys.stdout, sys.stderr = before
         warnings.formatwarning = form
+        nowhere.close()
 
 
 def _fill_closed() -> None:
