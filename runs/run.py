@@ -26,6 +26,7 @@ from scenarios.episodes.episodic import EpisodicScenario
 from scenarios.errors import UserError, shortened
 from scenarios.experience import Scenario
 from strategies.base import Strategy
+from strategies.registry import strategies
 
 CHECKPOINT_SECONDS = 5.0
 """Checkpoints between passes are at least so far apart; those at the end of an experience or a phase are always taken."""
@@ -361,6 +362,7 @@ class Run:
             "initial_accuracy": self.initial,
             "experiences": [experience.name for experience in plan.scenario.experiences],
             **self.extra,
+            **({"label": label} if (label := strategies.label(plan.resolved["strategy"]["name"])) else {}),
             **plan.strategy.report(),
             **({"warnings": remarks} if remarks else {}),
             **(self.contest.report(matrix, self.controls) if self.contest else {}),

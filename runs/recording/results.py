@@ -102,7 +102,7 @@ def headlines(folder: Path | None = None) -> str:
         recipe, known = recipes.read(name), records.read(name, folder)
         for scale in recipe["scales"]:
             rows = table(recipe, known, scale)
-            verdicts += [row.verdict.split(":")[0].split(" ±")[0] for row in rows if row.margin is not None and row.spread]
+            verdicts += [row.verdict.split()[0].rstrip(":") for row in rows if row.margin is not None and row.spread]
         if recipe.get("headline") and known:
             parts.append(_headline(name, recipe, table(recipe, known, "small")))
     told = ", ".join(f"{verdicts.count(word)} {word}" for word in ("within", "outside", "undecided", "outdated") if word in verdicts)

@@ -157,7 +157,9 @@ def _notes(groups: Sequence[Group], rows: Sequence[Row]) -> Iterable[str]:
     if len({row.seeds for row in rows}) > 1:
         yield "The groups ran with different seeds."
     for key, words in (("bn_mode", "Batch norm"), ("label", "Note")):
-        if told := [f"{group.label}: {group.runs[0].summary[key]}" for group in groups if key in group.runs[0].summary]:
+        known = [(group.label, str(group.runs[0].summary[key])) for group in groups if key in group.runs[0].summary]
+        # What stands beside the name already is not said again.
+        if told := [f"{label}: {text}" for label, text in known if key != "label" or text not in label]:
             yield f"{words}: {'; '.join(told)}."
     if len({group.runs[0].strategy for group in groups}) > 1:
         shared = [{key: value for key, value in group.runs[0].options.items() if not key.startswith("strategy.")} for group in groups]
