@@ -10,6 +10,9 @@ from runs.plots.curves import caption
 from runs.recording.directories import Run
 from runs.showing.tables import numbered
 
+MOST_NUMBERS = 12
+"""Tasks up to which each cell of the confusion matrix shows its number."""
+
 
 def task_confusion(run: Run) -> Figure | None:
     """Draw the confusion matrix of inferred task indices, each row in per cent of its inputs.
@@ -25,13 +28,15 @@ def task_confusion(run: Run) -> Figure | None:
         return None
     counts = numpy.array(routing["confusion"], dtype=float)
     shares = 100 * counts / counts.sum(1, keepdims=True).clip(1)
-    whole, body = style.figure(5.6, 4.6, "Which task each input was taken for", caption(run))
+    side = max(4.6, 0.46 * len(shares) + 1.2)
+    whole, body = style.figure(max(7.2, side + 2.4), side, "Which task each input was taken for", caption(run))
     axes = body.subplots()
     axes.set_title(f"% of each task's inputs; index accuracy {100 * routing['mean_index_accuracy']:.1f} %", fontsize=9.5, color=style.INK)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
     for (row, column), share in numpy.ndenumerate(shares):
-        if len(shares) <= 12:
-            axes.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=9, color="white" if share > 55 else style.INK)
+        if len(shares) <= MOST_NUMBERS:
+            colour = "white" if share > 55 else style.INK
+            axes.text(column, row, f"{share:.1f}" if share else "0", ha="center", va="center", fontsize=9, color=colour)
     axes.set_xlabel("inferred task", fontsize=9.5, color=style.INK)
     axes.set_ylabel("task of the input", fontsize=9.5, color=style.INK)
     axes.set_xticks(range(len(shares)))
@@ -40,7 +45,7 @@ def task_confusion(run: Run) -> Figure | None:
 
 
 def generated_samples(run: Run) -> Figure | None:
-    """Draw samples of each task's generator, one row a task.
+    """Draw samples of each task's generator, one row a task, and beside them a few test images as the index module sees them.
 
     Args:
         run: a finished run.
@@ -48,17 +53,21 @@ def generated_samples(run: Run) -> Figure | None:
     Returns:
         The figure, or None where there are no generators.
     """
-    pictures = run.artefacts().get("generated")
-    if pictures is None:
+    kept = run.artefacts()
+    if "generated" not in kept:
         return None
-    tasks, each = pictures.shape[:2]
-    whole, body = style.figure(0.55 * each + 2.2, 0.55 * tasks + 0.8, "What the generators remember, one row a task", caption(run))
-    grid = body.subplots(tasks, each, squeeze=False)
-    for axes, picture in zip(grid.flat, pictures.flatten(0, 1)):
-        axes.imshow(picture.permute(1, 2, 0).expand(-1, -1, 3).numpy() if picture.shape[0] == 1 else picture.permute(1, 2, 0).numpy())
-        axes.set_axis_off()
-    for axes, name in zip(grid[:, 0], _names(run, tasks)):
-        axes.text(-0.2, 0.5, name, transform=axes.transAxes, ha="right", va="center", fontsize=8.5, color=style.INK)
+    parts = [("generated", kept["generated"]), *([("test images, as they are seen", kept["seen"])] if "seen" in kept else [])]
+    tasks, widths = len(kept["generated"]), [part.shape[1] for _, part in parts]
+    whole, body = style.figure(0.62 * sum(widths) + 2.6, 0.62 * tasks + 0.7, "What the generators remember, one row a task", caption(run))
+    for sub, (title, pictures) in zip(numpy.atleast_1d(body.subfigures(1, len(parts), width_ratios=widths)), parts):
+        sub.suptitle(title, fontsize=9.5, color=style.INK)
+        grid = sub.subplots(tasks, pictures.shape[1], squeeze=False)
+        for axes, picture in zip(grid.flat, pictures.flatten(0, 1)):
+            axes.imshow(picture.expand(3, -1, -1).permute(1, 2, 0).numpy() if len(picture) == 1 else picture.permute(1, 2, 0).numpy())
+            axes.set_axis_off()
+        if title == "generated":
+            for axes, name in zip(grid[:, 0], _names(run, tasks)):
+                axes.text(-0.2, 0.5, name, transform=axes.transAxes, ha="right", va="center", fontsize=8.5, color=style.INK)
     return whole
 
 

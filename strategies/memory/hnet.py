@@ -113,6 +113,18 @@ class IndexModule(ABC):
         return initialised(make, self.randomness.key("h-net", *purpose))
 
 
+def as_pictures(images: Tensor) -> Tensor:
+    """Images as pixels.
+
+    Args:
+        images: float [...], in [-1, 1].
+
+    Returns:
+        uint8 [...], on the CPU.
+    """
+    return ((images + 1) * 127.5).round().to(torch.uint8).cpu()
+
+
 class AutoencoderIndex(IndexModule):
     """An autoencoder for each task; the least error names the task."""
 

@@ -31,7 +31,7 @@ from torch.nn import functional
 from scenarios.errors import UserError
 from scenarios.experience import Batch, Experience, Scenario
 from strategies.base import Setup, Strategy
-from strategies.memory.hnet import AutoencoderIndex, IndexModule
+from strategies.memory.hnet import AutoencoderIndex, IndexModule, as_pictures
 from strategies.memory.hnet_gan import GanIndex, SoftmaxIndex
 from strategies.memory.hnet_options import HnetCnetConfig, in_force, resolve
 from strategies.memory.routing import diagnose_routing
@@ -200,10 +200,16 @@ class HnetCnet(Strategy):
         """What the generators remember.
 
         Returns:
-            `generated`, uint8 [experiences, 10, C, H, W]; empty without generators.
+            `generated`, uint8 [experiences, 10, C, H, W], and `seen`, [experiences, up to 3, C, H, W], test images as the H-net sees them;
+            empty without generators.
         """
         pictures = self.hnet.samples(self.learned, 10) if self.hnet else None
-        return {} if pictures is None else {"generated": pictures}
+        if self.hnet is None or pictures is None:
+            return {}
+        tests = [experience.test for experience in self.setup.scenario.experiences[: self.learned]]
+        number = min(3, *map(len, tests))
+        seen = [as_pictures(self.hnet.images(test.batch(slice(number)).x)) for test in tests]
+        return {"generated": pictures, "seen": torch.stack(seen)}
 
     def state_dict(self) -> dict[str, Any]:
         """Both networks, and how many tasks are learned.

@@ -29,7 +29,7 @@ from torch.nn import functional
 
 from scenarios.batches import GeneratorFor, Shuffled
 from scenarios.experience import Experience
-from strategies.memory.hnet import IndexModule
+from strategies.memory.hnet import IndexModule, as_pictures
 from strategies.networks.generative import RunningMean, critic, generator
 from strategies.phase import Optimizer, Phase, Step, Update
 
@@ -275,7 +275,7 @@ class GanIndex(IndexModule):
         noise = torch.randn(number, self.options.latent, generator=self.randomness.generator("h-net", "samples")).to(self.scale)
         with torch.no_grad():
             pictures = torch.stack([self.generated(task, noise.to(self.dtype)) for task in range(learned)])
-        return ((pictures + 1) * 127.5).round().to(torch.uint8).cpu()
+        return as_pictures(pictures)
 
 
 class SoftmaxIndex(GanIndex):

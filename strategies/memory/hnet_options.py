@@ -34,7 +34,7 @@ class IndexOptions:
     """
 
     index_network: Kind = "mlp"
-    index_width: int = 256
+    index_width: int = 128
     index_pool: int = 2
     latent: int = 64
     generator_iterations: int = 1000
@@ -58,7 +58,7 @@ class HnetCnetConfig:
         shares: for each experience, the share of each layer that it and its predecessors use, for instance 0.5,0.8,1; equal unless given.
         old_rows_read_new_channels: whether a new task also trains weights from its channels to old filters (used by it alone).
         index_network: networks of gan and softmax: mlp (default; quick on a CPU) or conv (after DCGAN).
-        index_width: their width, 256 unless given (32 is usual for conv).
+        index_width: their width, 128 unless given (32 is usual for conv).
         index_pool: the H-net looks at images averaged over so many pixels each way; unless given, 2 where that leaves 8 or more, else 1
             (autoencoder: 1).
         latent: length of a generator's noise, or of an autoencoder's code; 64 unless given.

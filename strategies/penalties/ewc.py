@@ -39,7 +39,7 @@ from strategies.phase import Phase
 MEASURING_BATCH = 256
 """Examples a batch of the measuring pass; only the `batch` estimator depends on it, and takes `train.batch_size` instead."""
 
-DEFAULT = (0.01, 1000.0)
+DEFAULT = (0.03, 1000.0)
 """Strength unless given, in the conventions `mean` and `published`."""
 
 
@@ -48,7 +48,7 @@ class EwcConfig:
     """Options of `ewc`.
 
     Attributes:
-        strength: lambda; the penalty is strength / 2 times the weighted squares; 0.01 (scale mean) or 1000 (published) unless given.
+        strength: lambda; the penalty is strength / 2 times the weighted squares; 0.03 (scale mean) or 1000 (published) unless given.
         scale: what importances are measured in: mean, divided by their mean, or published, as they are; unless given, mean where no
             strength is given and published where one is.
         fisher: which estimator of the Fisher's diagonal: exact, sampled, empirical or batch.

@@ -180,5 +180,8 @@ def test_the_report_counts_capacity_and_bytes():
     assert [layer["filters"] for layer in report["capacity"]] == [[5, 8, 10], [10, 16, 20]]
     assert sum(report["capacity"][1]["weights"]) == 10 * 20 + 20
     assert report["hnet"]["replay_images_of_as_many_bytes"] == sum(report["hnet"]["bytes"].values()) // 64
-    assert strategy.artefacts()["generated"].shape == (3, 10, 1, 8, 8)
+    kept = strategy.artefacts()
+    assert kept["generated"].shape == (3, 10, 1, 8, 8) and kept["seen"].shape == (3, 3, 1, 8, 8)
+    x = setup.scenario.experiences[1].test.batch(slice(3)).x
+    assert torch.equal(kept["seen"][1], ((strategy.hnet.images(x) + 1) * 127.5).round().to(torch.uint8))
     assert isinstance(setup.scenario, Scenario) and strategy.features(held_out(setup)[0].x).shape == (32, 20)
