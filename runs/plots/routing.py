@@ -59,7 +59,7 @@ def generated_samples(run: Run) -> Figure | None:
     parts = [("generated", kept["generated"]), *([("test images, as they are seen", kept["seen"])] if "seen" in kept else [])]
     tasks, widths = len(kept["generated"]), [part.shape[1] for _, part in parts]
     whole, body = style.figure(0.62 * sum(widths) + 2.6, 0.62 * tasks + 0.7, "What the generators remember, one row a task", caption(run))
-    for sub, (title, pictures) in zip(numpy.atleast_1d(body.subfigures(1, len(parts), width_ratios=widths)), parts):
+    for sub, (title, pictures) in zip(body.subfigures(1, len(parts), squeeze=False, width_ratios=widths).flat, parts):
         sub.suptitle(title, fontsize=9.5, color=style.INK)
         grid = sub.subplots(tasks, pictures.shape[1], squeeze=False)
         for axes, picture in zip(grid.flat, pictures.flatten(0, 1)):
