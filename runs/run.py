@@ -56,6 +56,19 @@ class RunResult:
     scenario: Scenario
     directory: Path | None
 
+    def __repr__(self) -> str:
+        summary = self.summary
+        few = summary.get("few_shot_accuracy")
+        found = {"average accuracy": summary.get("average_accuracy"), "forgetting": summary.get("average_forgetting")}
+        numbers = [f"{name} {100 * value:.2f} %" for name, value in found.items() if value is not None]
+        if few:
+            numbers = [f"few-shot accuracy {100 * few['mean']:.2f} ± {100 * few['ci95']:.2f} % over {few['episodes']} episodes"]
+        where = f"\n  in {self.directory}" if self.directory else ""
+        return (
+            f"RunResult: {summary['strategy']} on {summary['scenario']}, setting {summary['setting']}, seed {summary['seed']} "
+            f"({summary['data']['origin']} data)\n  {', '.join(numbers)}; {summary['wall_seconds']:.1f} s{where}"
+        )
+
 
 @dataclass
 class Run:

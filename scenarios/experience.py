@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from scenarios.images import ImageSet
 from scenarios.overlay import Overlay
@@ -154,8 +155,11 @@ class Storage:
 
 
 @dataclass(frozen=True, eq=False)
-class Examples:
+class Examples(Dataset[tuple[Tensor, int]]):
     """A selection of rows of a storage: an experience's training set, its test set, a replay buffer.
+
+    It is a `torch.utils.data.Dataset` of pairs (x, y), for loops written elsewhere; `batch` is the quick way, and the only one that knows
+    the tasks of mixed selections.
 
     Attributes:
         storage: what the rows index.
@@ -173,6 +177,20 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        place = range(len(self))[index]
+        x, y, *_ = self.batch(slice(place, place + 1))
+        return x[0], int(y[0])
+
+    def __getitems__(self, indices: list[int]) -> list[tuple[Tensor, int]]:
+        # What a DataLoader calls where it is there: a batch is gathered and normalised in one go.
+        x, y, *_ = self.batch(torch.tensor(indices, device=self.rows.device))
+        return list(zip(x, y.tolist()))
+
+    def __repr__(self) -> str:
+        whose = f"of experience {self.task}" if self.task is not None else "of mixed experiences"
+        return f"Examples: {len(self):,} of '{self.storage.images.name}' {whose}, x float32 {tuple(self.storage.images.shape)}"
 
     @cached_property
     def present(self) -> tuple[int, ...]:
@@ -293,6 +311,13 @@ class Experience:
     validation: Examples
     test: Examples
 
+    def __repr__(self) -> str:
+        held = f", {len(self.validation):,} to select on" if len(self.validation) else ""
+        return (
+            f"Experience {self.index} ({self.name}): outputs {self.outputs.start} to {self.outputs.stop - 1}, "
+            f"{len(self.train):,} examples to learn{held}, {len(self.test):,} to test"
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Scenario:
@@ -316,6 +341,13 @@ class Scenario:
 
     def __len__(self) -> int:
         return len(self.experiences)
+
+    def __repr__(self) -> str:
+        head = (
+            f"Scenario {self.name}, setting {self.setting}: {len(self)} experiences of {self.data['name']} ({self.data['origin']} data), "
+            f"images {tuple(self.input_shape)}, {self.num_outputs} outputs"
+        )
+        return "\n".join([head, *(f"  {experience}" for experience in self.experiences)])
 
     @property
     def blocks(self) -> tuple[range, ...]:

@@ -15,6 +15,9 @@ from scenarios.episodes.episodes import EpisodeStream
 from scenarios.images import ImageSet
 from scenarios.streams.cutting import reshape
 
+SIDES = {"train": "train on", "validation": "select on", "test": "test on"}
+"""What the parts of a domain are for."""
+
 
 @dataclass(frozen=True, eq=False)
 class EpisodicExperience:
@@ -35,6 +38,10 @@ class EpisodicExperience:
     train: EpisodeStream
     validation: EpisodeStream
     test: EpisodeStream
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{len(getattr(self, side).table)} to {what}" for side, what in SIDES.items())
+        return f"Domain {self.index} ({self.name}): classes {counts}"
 
     def to(self, device: torch.device, channels_last: bool = False) -> EpisodicExperience:
         """The same domain, making its batches elsewhere.
@@ -76,6 +83,14 @@ class EpisodicScenario:
 
     def __len__(self) -> int:
         return len(self.experiences)
+
+    def __repr__(self) -> str:
+        spec = self.experiences[0].train.spec
+        head = (
+            f"Scenario {self.name}: {self.ways}-way {spec.shots}-shot episodes with {spec.queries} queries a class "
+            f"of {self.data['name']} ({self.data['origin']} data), images {tuple(self.input_shape)}"
+        )
+        return "\n".join([head, *(f"  {experience}" for experience in self.experiences)])
 
     @property
     def blocks(self) -> tuple[range, ...]:

@@ -1,0 +1,43 @@
+"""The code of the documentation runs, in the order in which it stands, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runs.showing.listing import registries
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+FILE = re.compile(r"^# (\w+\.py)\n")
+
+
+@pytest.fixture(autouse=True)
+def what_is_registered_stays_as_it_was() -> Iterator[None]:
+    before = {kind: dict(registry.rows) for kind, registry in registries().items()}
+    yield
+    for kind, registry in registries().items():
+        registry.rows.clear()
+        registry.rows.update(before[kind])
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=lambda page: page.stem)
+def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": f"page_{page.stem}"}
+    for code in BLOCK.findall(page.read_text(encoding="utf-8")):
+        named = FILE.match(code)
+        if named:  # a file of the reader's own, which later blocks and commands use
+            (tmp_path / named[1]).write_text(code, encoding="utf-8")
+        exec(compile(code, str(page), "exec"), names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_to_files_that_exist(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+        if not re.match(r"[a-z]+:", target):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
