@@ -301,6 +301,7 @@ class Experience:
         train: what the learner sees.
         validation: what selections may be made on; empty unless `scenario.validation_share` is above 0.
         test: what it is judged on.
+        role: what it stands for where a scenario's experiences differ in that: `source`, `target` or `dispose`; else empty.
     """
 
     index: int
@@ -310,6 +311,7 @@ class Experience:
     train: Examples
     validation: Examples
     test: Examples
+    role: str = ""
 
     def __repr__(self) -> str:
         held = f", {len(self.validation):,} to select on" if len(self.validation) else ""

@@ -6,6 +6,7 @@ from scenarios.registry import Registry, Row
 
 STREAMS = "scenarios.streams.streams"
 FEW_SHOT = "scenarios.episodes.few_shot"
+TRANSFER = "scenarios.transfer.transfer"
 
 scenarios = Registry(
     "scenario",
@@ -21,6 +22,8 @@ scenarios = Registry(
         Row("split-SET", "the classes of any data set, cut into experiences", f"{STREAMS}:Split"),
         Row("permuted-SET", "any data set, its pixels permuted anew in every experience", f"{STREAMS}:Permuted"),
         Row("rotated-SET", "any data set, rotated by another angle in every experience", f"{STREAMS}:Rotated"),
+        Row("transfer-split-SET", "half of a set's classes as source, the others as target, then dispose", f"{TRANSFER}:TransferSplit"),
+        Row("transfer-SOURCE-TARGET", "one set as source, another as target, then dispose of the source", f"{TRANSFER}:Transfer"),
         Row("omniglot", "episodes of handwritten characters of 50 alphabets, 28x28", f"{FEW_SHOT}:Omniglot"),
         Row("cifar-fs", "episodes of CIFAR-100's classes, divided 64/16/20", f"{FEW_SHOT}:Episodes", {"set": "cifar-fs"}),
         Row("fc100", "episodes of CIFAR-100's classes, divided by superclass", f"{FEW_SHOT}:Episodes", {"set": "fc100"}),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from scenarios.registry import Registry, Row
 
+DISPOSAL = "strategies.disposal"
+
 strategies = Registry(
     "strategy",
     [
@@ -41,5 +43,20 @@ strategies = Registry(
         Row("protonet-cluster", "the same beside a cluster of distractors", "strategies.meta.protonet_cluster:ProtoNetCluster"),
         Row("protonet-masked", "the same with masks against distractors", "strategies.meta.protonet_masked:ProtoNetMasked"),
         Row("label-propagation", "labels spread over a graph of support and queries", "strategies.meta.label_propagation:LabelPropagation"),
+        Row("gc", "Gradient Collision (reconstruction): the source's gradients shall point apart", f"{DISPOSAL}.gc:Gc"),
+        Row("none", "no disposal: the transferred network as it is", f"{DISPOSAL}.references:NoDisposal"),
+        Row("head-deletion", "the transferred network without the source's head", f"{DISPOSAL}.references:HeadDeletion"),
+        Row("keep-only", "disposal's steps with the retaining loss alone", f"{DISPOSAL}.references:KeepOnly"),
+        Row("target-only", "never saw the source: the floor of every disposal", f"{DISPOSAL}.references:TargetOnly"),
+        Row("negative-gradient", "disposal by raising the source's loss, clamped", f"{DISPOSAL}.outputs:NegativeGradient"),
+        Row("random-labels", "disposal by fitting random labels on the source", f"{DISPOSAL}.outputs:RandomLabels"),
+        Row("uniform-labels", "disposal by uniform answers on the source", f"{DISPOSAL}.outputs:UniformLabels"),
+        Row("bad-teacher", "disposal by distilling an untrained network on the source", f"{DISPOSAL}.outputs:BadTeacher"),
+        Row("scrub", "after SCRUB (reconstruction): away from the teacher on the source, then back", f"{DISPOSAL}.scrub:Scrub"),
+        Row("sophon", "after SOPHON (reconstruction): spoils simulated fine-tuning", f"{DISPOSAL}.sophon:Sophon"),
+        Row("weight-distance", "disposal by moving away from the transferred weights", f"{DISPOSAL}.weight_space:WeightDistance"),
+        Row("connectivity", "disposal by raising the source's loss on the line back", f"{DISPOSAL}.weight_space:Connectivity"),
+        Row("noise-distil", "after UNDO (reconstruction): partly renewed, taught the target", f"{DISPOSAL}.noise_distil:NoiseDistil"),
+        Row("gc-noise-distil", "our own combination of gc and noise-distil", f"{DISPOSAL}.noise_distil:GcNoiseDistil"),
     ],
 )

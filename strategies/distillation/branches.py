@@ -24,10 +24,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from strategies.distillation.loss import frozen_copy
 from strategies.networks.network import Network
 from strategies.networks.norms import Norm, affine
 from strategies.networks.unit import Unit, replace_units, units
+from strategies.soft_targets import frozen_copy
 
 TargetNorm = Literal["train", "eval"]
 

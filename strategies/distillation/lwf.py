@@ -24,9 +24,9 @@ from torch import Tensor
 from scenarios.experience import Batch, Experience
 from scenarios.options import option
 from strategies.base import Setup, Strategy
-from strategies.distillation.loss import distillation, frozen_copy
 from strategies.networks.network import Network
 from strategies.phase import Phase, Step, Update
+from strategies.soft_targets import distillation, frozen_copy
 
 
 @dataclass(frozen=True, kw_only=True)

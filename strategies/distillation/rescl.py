@@ -37,10 +37,10 @@ from scenarios.experience import Batch, Experience
 from scenarios.options import option
 from strategies.base import Setup, Strategy
 from strategies.distillation.branches import TargetNorm, combinations, combine, merge
-from strategies.distillation.loss import distillation, frozen_copy
 from strategies.networks.network import Network
 from strategies.networks.norms import Moments, norms
 from strategies.phase import Phase, Step, Update
+from strategies.soft_targets import distillation, frozen_copy
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ import copy
 import pytest
 import torch
 
-from strategies.distillation.loss import distillation, frozen_copy
 from strategies.phase import TrainConfig
+from strategies.soft_targets import distillation, frozen_copy
 from tests.strategies.driver import equal, make_setup, prepared, run_experience, run_stream, tiny_scenario
 
 SETTINGS = ["task", "domain", "class"]

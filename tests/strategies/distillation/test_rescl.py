@@ -14,9 +14,9 @@ from runs.simulation import carry_out
 from scenarios.experience import Examples
 from strategies.distillation import branches
 from strategies.distillation.branches import combinations
-from strategies.distillation.loss import distillation
 from strategies.networks.unit import units
 from strategies.phase import TrainConfig
+from strategies.soft_targets import distillation
 from tests.runs.test_resume import interrupted, same_bits
 from tests.strategies.driver import accuracy, equal, make_setup, prepared, run_experience, run_stream, tiny_scenario
 

@@ -1,4 +1,4 @@
-"""Distillation: a network is held to another one's soft answers (Hinton et al. 2015, arXiv 1503.02531). LwF and ResCL use it."""
+"""Soft targets: a network is held to another one's answers (Hinton et al. 2015, arXiv 1503.02531). LwF, ResCL and the disposals use it."""
 
 from __future__ import annotations
 
