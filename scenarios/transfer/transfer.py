@@ -18,11 +18,9 @@ from scenarios.errors import UserError
 from scenarios.experience import Examples, Scenario
 from scenarios.images import ImageSet
 from scenarios.options import option
+from scenarios.recommended import for_streams
 from scenarios.streams.cutting import Cut, Request, StreamConfig, build_stream, class_order, join, reshape, stream_randomness
 from scenarios.streams.streams import split_names
-
-RECOMMENDED = {"probe": "piggyback"}
-"""What is left of the source is measured by whoever steals it back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +148,7 @@ def _three(
     names: list[str],
 ) -> Scenario:
     pairs = [Cut(classes=classes, name=name) for classes, name in zip(cuts, names)]
-    stream = build_stream(config, request, train, test, pairs, recommended=RECOMMENDED)
+    stream = build_stream(config, request, train, test, pairs)
     randomness = stream_randomness(config, request)
     limits = (config.source_examples, config.target_examples)
     source, target = (
@@ -159,7 +157,9 @@ def _three(
     )
     nothing = target.test.select(torch.zeros(0, dtype=torch.int64))
     dispose = replace(target, index=2, name="dispose", role="dispose", test=nothing)
-    return replace(stream, experiences=(source, target, dispose))
+    experiences = (source, target, dispose)
+    data = {**stream.data, "roles": [experience.role for experience in experiences]}
+    return replace(stream, experiences=experiences, data=data, recommended=for_streams(data))
 
 
 def _fewer(examples: Examples, count: int | None, generator: torch.Generator) -> Examples:

@@ -1,0 +1,1 @@
+"""Probes carried out: trials one after another or together, their anchors, what they gave."""

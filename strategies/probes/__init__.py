@@ -1,0 +1,1 @@
+"""Probes: learners that measure another one, on copies of its network."""

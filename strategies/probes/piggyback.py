@@ -1,0 +1,275 @@
+"""Piggyback learning: what a third party gets back of the source when he retrains the released weights on a part of it (PL accuracy).
+
+Koh et al. (ICCV 2023) measure disposal by the accuracy of such retraining; its protocol was not available, so this one is a reconstruction
+in all its numbers. Subsets of the source's training set are stratified and drawn once, the same for every method (the summary holds their
+digests). A thief makes a fixed number of gradient steps, not passes, at every rate of a grid; nothing is selected, the last iterate is
+tested on the source's test set. A leak is what the best thief obtains: accuracies are averaged over subsets, then the best rate counts.
+
+Floor and ceiling are measured by the same recipe: a network that never saw the source, and the transferred one before disposal.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from scenarios.errors import UserError, nearest
+from scenarios.experience import Examples, Experience
+from scenarios.options import option
+from scenarios.transfer import subsets
+from scenarios.transfer.downstream import downstream
+from strategies.networks.network import Network
+from strategies.probes import piggybackers
+from strategies.probes.probe import Measurement, Probe, ProbeSetup
+from strategies.probes.trial import Trial
+
+WARM_UP = 0.1
+FASTER = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PiggybackConfig:
+    """Options of `piggyback`.
+
+    Attributes:
+        on: the experience that is stolen back; none for the source of a transfer, else the first.
+        per_class: sizes of the subsets, in examples of each class.
+        percent: further sizes, in per cent of the training set.
+        subsets: subsets of each size, over which accuracies are averaged.
+        piggybackers: what the thief does: fresh-head, linear-probe, warm-up, reinit, rescale, distil, retain-only; the first is the one that
+            gives PL accuracy its name, all of them (the others at the last size of per_class) give its best.
+        rates: step sizes of the grid.
+        steps: gradient steps.
+        looks: numbers of steps after which the thief is tested as well, for the curve.
+        batch_size: examples a step.
+        momentum: of gradient descent.
+        weight_decay: L2 penalty.
+        test_examples: test on at most so many; none for all.
+        side: test, or validation, for choosing a disposal's options.
+        floor: what has not seen the source: target-only (trained on the rest of the stream), or scratch (the initial weights); auto for
+            target-only in a transfer, else scratch.
+        downstream: a data set that the thief is after instead of the source; none for the source.
+        batched: carry trials out together where their networks allow it.
+        workers: processes for trials that cannot be carried out together.
+    """
+
+    on: int | None = option(None, low=0)
+    per_class: tuple[int, ...] = option((5, 20, 100), low=1)
+    percent: tuple[float, ...] = option((), low=0, high=100)
+    subsets: int = option(3, low=1)
+    piggybackers: tuple[str, ...] = piggybackers.NAMES
+    rates: tuple[float, ...] = option((0.1, 0.03, 0.01, 0.001), low=0)
+    steps: int = option(300, low=1)
+    looks: tuple[int, ...] = option((10, 30, 100), low=1)
+    batch_size: int = option(32, low=1)
+    momentum: float = option(0.9, low=0, high=1)
+    weight_decay: float = option(5e-4, low=0)
+    test_examples: int | None = option(1000, low=1)
+    side: Literal["test", "validation"] = "test"
+    floor: Literal["auto", "target-only", "scratch"] = "auto"
+    downstream: str | None = None
+    batched: bool = True
+    workers: int = option(1, low=1)
+
+
+class Piggyback(Probe):
+    """Retrains copies on subsets of the source."""
+
+    Config = PiggybackConfig
+    anchors: ClassVar[tuple[str, ...]] = ("floor", "ceiling")
+
+    def prepare(self, setup: ProbeSetup) -> None:
+        """Draw the subsets.
+
+        Args:
+            setup: the scenario, and the run's randomness.
+
+        Raises:
+            UserError: there is no such experience, subset or piggybacker, or nothing to test on.
+        """
+        super().prepare(setup)
+        config = self.config
+        for name in config.piggybackers:
+            if name not in piggybackers.NAMES:
+                raise UserError(f"unknown piggybacker '{name}' in probe.piggybackers{nearest(name, piggybackers.NAMES)}")
+        if not config.piggybackers or not (config.per_class or config.percent) or not config.rates:
+            raise UserError("a piggyback probe needs at least one of each: probe.piggybackers, probe.per_class or probe.percent, probe.rates")
+        stream = setup.scenario.experiences
+        if not hasattr(stream[0], "outputs"):
+            raise UserError("the piggyback probe steals classes back, and a scenario of episodes has none of its own; leave --probe out")
+        if (config.on or 0) >= len(stream):
+            raise UserError(f"probe.on={config.on} is none of the {len(stream)} experiences; choose from 0 to {len(stream) - 1}")
+        self.on: Experience = stream[config.on or 0]
+        self.learned, test, self.classes, self.first = self._wanted()
+        if not len(test):
+            raise UserError(f"experience {self.on.index} has no {config.side} examples; set scenario.validation_share, or choose another")
+        if config.test_examples is not None and config.test_examples < len(test):
+            test = test.select(torch.randperm(len(test), generator=self._generator("test"))[: config.test_examples].to(test.rows.device))
+        self.test = test
+        self.sizes: dict[str, list[Tensor]] = {}
+        for count in config.per_class:
+            self.sizes[str(count)] = [self._subset(subsets.per_class, count, seed) for seed in range(config.subsets)]
+        for percent in config.percent:
+            self.sizes[f"{percent:g}%"] = [self._subset(subsets.percentage, percent, seed) for seed in range(config.subsets)]
+        self.looks = (*(steps for steps in sorted(set(config.looks)) if steps < config.steps), config.steps)
+
+    def _wanted(self) -> tuple[Examples, Examples, int, int]:
+        if self.config.downstream is None:
+            return self.on.train, getattr(self.on, self.config.side), len(self.on.outputs), self.on.outputs.start
+        return (*downstream(self.config.downstream, self.on.train, self.setup.data_root), 0)
+
+    def pieces(self) -> list[str]:
+        """One piece for each piggybacker and size.
+
+        Returns:
+            Names like `fresh-head/20`; `retain-only` needs no subset, and no set but the source.
+        """
+        sizes = list(self.sizes)
+        found = []
+        for place, name in enumerate(self.config.piggybackers):
+            if name == "retain-only":
+                found += [] if self.config.downstream else [name]
+            else:
+                found += [f"{name}/{size}" for size in (sizes if place == 0 else [self.largest])]
+        return found
+
+    @property
+    def largest(self) -> str:
+        """The size at which all piggybackers try: the last in examples per class, or in per cent where there is none."""
+        return str(self.config.per_class[-1]) if self.config.per_class else f"{self.config.percent[-1]:g}%"
+
+    def facts(self) -> dict[str, Any]:
+        """What was stolen, and how.
+
+        Returns:
+            Plain values; of each size the digests of its subsets.
+        """
+        digests = {size: [subsets.digest(self.learned, part) for part in parts] for size, parts in self.sizes.items()}
+        return {"experience": self.on.index, "size": self.largest, "rates": list(self.config.rates), "looks": list(self.looks), "subsets": digests}
+
+    def measure(self, piece: str, network: Network) -> Measurement:
+        """Retrain on every subset of a size at every rate.
+
+        Args:
+            piece: which piggybacker, and which size.
+            network: what was released.
+
+        Yields:
+            Trials.
+
+        Returns:
+            `accuracies` [rates][subsets][looks]; of `retain-only` beside it `old_head`, [rates][looks].
+        """
+        if piece == "retain-only":
+            return (yield from self._retain_only(network))
+        name, _, size = piece.partition("/")
+        trials = [[self._trial(name, network, size, seed, rate) for seed in range(self.config.subsets)] for rate in self.config.rates]
+        yield [trial for row in trials for trial in row]
+        return {"accuracies": [[trial.accuracies for trial in row] for row in trials]}
+
+    def _trial(self, name: str, network: Network, size: str, seed: int, rate: float) -> Trial:
+        config = self.config
+        subset = self.sizes[size][seed]
+        made = piggybackers.with_fresh_head(network, self.classes, self._generator("head", seed))
+        teacher: Callable[[Tensor], Tensor] | None = None
+        rates: tuple[tuple[int, float], ...] = ((config.steps, rate),)
+        if name == "warm-up":
+            warm = max(1, round(WARM_UP * config.steps))
+            rates = ((warm, WARM_UP * FASTER * rate), (config.steps - warm, FASTER * rate)) if config.steps > warm else rates
+        elif name == "reinit":
+            piggybackers.reinitialise_last(made, self._generator("last block", seed))
+        elif name == "rescale":
+            piggybackers.rescale(made, self.learned.batch(subset[: self.config.batch_size * 8].to(self.learned.rows.device)).x)
+        elif name == "distil":
+            released = self._released(network)
+            piggybackers.beside(made, released)
+            teacher = self._teacher(network, released)
+        order = subsets.orders(subset, config.batch_size, config.steps, self._generator("order", size, seed))
+        return Trial(
+            network=made,
+            classes=self.classes,
+            examples=self.learned,
+            order=order,
+            test=self.test,
+            first=self.first,
+            rates=rates,
+            looks=self.looks,
+            trained="head" if name == "linear-probe" else "all",
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            teacher=teacher,
+        )
+
+    def _retain_only(self, network: Network) -> Measurement:
+        # First on what was released for: an experience other than the one that is stolen. Then a linear probe on what has become of it.
+        other = self._other()
+        positions = torch.arange(len(other.train))
+        order = subsets.orders(positions, self.config.batch_size, self.config.steps, self._generator("retain-only"))
+        trained = []
+        for rate in self.config.rates:
+            made = copy.deepcopy(network).requires_grad_()
+            block = made.head.blocks[made.head.ranges.index(other.outputs)]
+            made.head = piggybackers.Head(network.num_features, [range(len(other.outputs))])
+            made.head.blocks[0] = block
+            trained.append(
+                Trial(
+                    network=made,
+                    classes=len(other.outputs),
+                    examples=other.train,
+                    order=order,
+                    test=other.test,
+                    first=other.outputs.start,
+                    rates=((self.config.steps, rate),),
+                    looks=(self.config.steps,),
+                    momentum=self.config.momentum,
+                    weight_decay=self.config.weight_decay,
+                )
+            )
+        yield trained
+        old: Any = network.head.blocks[network.head.ranges.index(self.on.outputs)]
+        asked = [self._asked(trial.network, old) for trial in trained]
+        yield asked
+        seeds = range(self.config.subsets)
+        rows = [[self._trial("linear-probe", each.network, self.largest, seed, max(self.config.rates)) for seed in seeds] for each in trained]
+        yield [trial for row in rows for trial in row]
+        return {"accuracies": [[trial.accuracies for trial in row] for row in rows], "old_head": [trial.accuracies[-1] for trial in asked]}
+
+    def _asked(self, network: Network, old: nn.Linear) -> Trial:
+        # A trial of one step of rate 0: what the old head answers.
+        made = piggybackers.with_fresh_head(network, self.classes, self._generator("head", 0))
+        made.head.blocks[0] = copy.deepcopy(old).requires_grad_()
+        order = torch.zeros(1, 1, dtype=torch.int64)
+        told = {"network": made, "classes": self.classes, "examples": self.learned, "order": order, "test": self.test}
+        return Trial(**told, first=self.first, rates=((1, 0.0),), looks=(1,), trained="head")
+
+    def _released(self, network: Network) -> nn.Linear:
+        block = network.head.blocks[network.head.ranges.index(self._other().outputs)]
+        assert isinstance(block, nn.Linear)
+        return block
+
+    def _teacher(self, network: Network, released: nn.Linear) -> Callable[[Tensor], Tensor]:
+        if getattr(self, "_known", None) is not network:
+            # One function for all trials of a network: that is what puts them into one stack.
+            def teach(x: Tensor) -> Tensor:
+                with torch.no_grad():
+                    return released(network.eval().features(x))
+
+            self._known, self._teach = network, teach
+        return self._teach
+
+    def _other(self) -> Experience:
+        """The experience that the network was released for: a transfer's target, else the last."""
+        stream = self.setup.scenario.experiences
+        named = [experience for experience in stream if experience.role == "target"]
+        return (named or [experience for experience in stream if experience.index != self.on.index] or [self.on])[-1]
+
+    def _subset(self, draw: Callable[[Examples, Any, torch.Generator], Tensor], size: Any, seed: int) -> Tensor:
+        return draw(self.learned, size, self._generator("subset", str(size), seed))
+
+    def _generator(self, *purpose: str | int) -> torch.Generator:
+        return self.setup.randomness.generator("piggyback", *purpose)

@@ -1,0 +1,94 @@
+"""What a probe is: a measurement that trains, on copies of the network under test and of its anchors.
+
+A probe names `pieces`. For each piece and each network, `measure` is a generator: it makes copies, yields lists of trials, finds them
+carried out when it goes on (networks trained in place, accuracies filled in), and returns what it found as plain values. It computes no
+metric and runs no loop; `runs.probing` carries the trials out, together where their shape allows, keeps what it found by digest, so that
+anchors are measured once for all methods, and turns answers into the summary. The network under test is handed over as a frozen copy.
+
+A probe of your own: derive from `Probe`, add a row to `strategies.probes.registry`, and a function to `runs.probing.summaries`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from scenarios.experience import Scenario
+from scenarios.random import Randomness
+from strategies.networks.network import Network
+from strategies.probes.trial import Trial
+
+Measurement = Generator[list[Trial], None, dict[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class ProbeSetup:
+    """What a probe is prepared with.
+
+    Attributes:
+        scenario: what the learner met, its batches made on the device.
+        randomness: of the run.
+        data_root: where further data sets lie; None for the default.
+    """
+
+    scenario: Scenario
+    randomness: Randomness
+    data_root: Path | None = None
+
+
+class Probe:
+    """A measurement.
+
+    Args:
+        config: its options.
+    """
+
+    Config: ClassVar[type]
+    anchors: ClassVar[tuple[str, ...]] = ()
+    """Networks that are measured beside the one under test: `floor` never saw what is probed for, `ceiling` has just learned it."""
+
+    setup: ProbeSetup
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def prepare(self, setup: ProbeSetup) -> None:
+        """Get ready for a scenario, and refuse what cannot be measured there, before anything has been trained.
+
+        Args:
+            setup: the scenario, and the run's randomness.
+        """
+        self.setup = setup
+
+    def pieces(self) -> list[str]:
+        """The parts of the measurement, each carried out and kept by itself.
+
+        Returns:
+            Their names.
+        """
+        raise NotImplementedError
+
+    def measure(self, piece: str, network: Network) -> Measurement:
+        """Measure one piece on one network.
+
+        Args:
+            piece: which.
+            network: a copy that nothing else uses; `Trial` networks must be copies of it.
+
+        Yields:
+            Trials to be carried out.
+
+        Returns:
+            Plain values.
+        """
+        raise NotImplementedError
+
+    def facts(self) -> dict[str, Any]:
+        """What the summary says about the measurement itself.
+
+        Returns:
+            Plain values.
+        """
+        return {}
