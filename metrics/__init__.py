@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-FAMILIES = ("accuracy", "continual", "fewshot", "resources", "robustness", "statistics")
+FAMILIES = ("accuracy", "continual", "features", "fewshot", "resources", "robustness", "statistics", "unlearning")
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -48,6 +48,7 @@ def run(
     test_scenario: Annotated[str | None, typer.Option(help="Test few-shot learning on another scenario's classes as well.")] = None,
     attack: Annotated[str | None, typer.Option(help="Change training data as an adversary would; `simulate list attacks`.")] = None,
     defence: Annotated[str | None, typer.Option(help="What stands against it; `simulate list defences`.")] = None,
+    probe: Annotated[str | None, typer.Option(help="Measure copies of the network in the end; `simulate list probes`.")] = None,
     diagnose: Annotated[str | None, typer.Option(help="curvature: errors of Kronecker factors, by layer.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
@@ -71,6 +72,7 @@ def run(
         "network": {"name": network} if network else {},
         "attack": {"name": attack} if attack else {},
         "defence": {"name": defence} if defence else {},
+        "probe": {"name": probe} if probe else {},
         "seed": seed,
         "device": device,
         "data": data,
@@ -86,7 +88,7 @@ def run(
 
 @app.command("list")
 def list_(
-    kind: Annotated[str | None, typer.Argument(help="scenarios, strategies, networks, attacks, defences, metrics, data, train.")] = None,
+    kind: Annotated[str | None, typer.Argument(help="scenarios, strategies, networks, attacks, defences, probes, metrics, ...")] = None,
     name: Annotated[str | None, typer.Argument(help="One of them: what it is, its options, its paper.")] = None,
     import_: Annotated[list[Path] | None, typer.Option("--import", help="A file of your own that registers components.")] = None,
 ) -> None:
@@ -139,11 +141,12 @@ def resume_(
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run's directory.")],
     test_scenario: Annotated[str | None, typer.Option(help="Test few-shot learning on another scenario's classes as well.")] = None,
+    probe: Annotated[str | None, typer.Option(help="Measure copies of the network; `simulate list probes`.")] = None,
 ) -> None:
     """Test a trained run again on its stream."""
     from runs import session
 
-    session.evaluate(run, test_scenario)
+    session.evaluate(run, test_scenario, probe)
 
 
 @app.command()

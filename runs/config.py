@@ -19,9 +19,9 @@ from runs import yaml_files
 from scenarios.errors import UserError, nearest, shortened, shown
 from scenarios.options import build, option
 
-SECTIONS = ("scenario", "strategy", "network", "train", "evaluate", "attack", "defence")
+SECTIONS = ("scenario", "strategy", "network", "train", "evaluate", "attack", "defence", "probe")
 """Parts of a request that hold options."""
-OPTIONAL = ("attack", "defence")
+OPTIONAL = ("attack", "defence", "probe")
 """Sections that name a component which a run may do without."""
 SCALARS = ("seed", "device", "data", "data_root", "imports", "test_scenario", "diagnose")
 """Parts of a request that are values."""

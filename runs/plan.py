@@ -16,6 +16,7 @@ import torch
 from runs import config
 from runs.config import EvaluateConfig
 from runs.contest import check, outfit
+from runs.probing.probing import check as check_probe
 from runs.resolution import OPTIONAL, choose, resolve, scalars
 from runs.showing.progress import Progress
 from scenarios.episodes.episodic import EpisodicScenario, adapt_to
@@ -30,6 +31,7 @@ from strategies.defences.defence import Defence
 from strategies.networks import build as build_network
 from strategies.networks import networks as network_registry
 from strategies.phase import TrainConfig
+from strategies.probes.probe import Probe, ProbeSetup
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Plan:
         test_scenario: another few-shot scenario to test on in the end, brought to the images of this one.
         attack: the adversary, prepared; None where there is none.
         defence: the defence, prepared; None where there is none.
+        probe: what is measured in the end on copies of the network, prepared; None where there is none.
     """
 
     resolved: dict[str, Any]
@@ -59,6 +62,7 @@ class Plan:
     test_scenario: EpisodicScenario | None = None
     attack: Adversary | None = None
     defence: Defence | None = None
+    probe: Probe | None = None
 
 
 def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
@@ -105,8 +109,13 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
         check(attack, defence, strategy)
     if defence:
         defence.prepare(strategy)
+    probe = chosen.component("probe")
+    if probe:
+        check_probe(probe, strategy)
+        root = request.get("data_root")
+        probe.prepare(ProbeSetup(scenario, randomness, Path(root) if root else None))
     resolved = {**chosen.as_dict(), "seed": seed, "device": device.type, **_default_root(scenario), **scalars(request)}
-    return Plan(resolved, scenario, strategy, chosen.train, chosen.evaluation, randomness, device, test_scenario, attack, defence)
+    return Plan(resolved, scenario, strategy, chosen.train, chosen.evaluation, randomness, device, test_scenario, attack, defence, probe)
 
 
 def _default_root(scenario: Scenario) -> dict[str, str]:
@@ -126,7 +135,8 @@ def _check_the_rest(request: Mapping[str, Any]) -> None:
     for name, kind in (("train", TrainConfig), ("evaluate", EvaluateConfig)):
         config.section(kind, request, name)
     for name in filter(request.get, OPTIONAL):
-        choose(request, name)
+        if request[name].get("name"):
+            choose(request, name)
     if request.get("network", {}).get("name"):
         network_registry.find(request["network"]["name"])
     if request.get("diagnose", "curvature") != "curvature":

@@ -15,9 +15,10 @@ from strategies.attacks.registry import attacks as attack_registry
 from strategies.defences.registry import defences as defence_registry
 from strategies.networks import networks as network_registry
 from strategies.phase import TrainConfig
+from strategies.probes.registry import probes as probe_registry
 from strategies.registry import strategies as strategy_registry
 
-OPTIONAL: dict[str, Registry] = {"attack": attack_registry, "defence": defence_registry}
+OPTIONAL: dict[str, Registry] = {"attack": attack_registry, "defence": defence_registry, "probe": probe_registry}
 """Components that a run may do without, by section."""
 
 
@@ -70,7 +71,7 @@ class Resolved:
         """Make a component that a run may do without.
 
         Args:
-            section: attack or defence.
+            section: attack, defence or probe.
 
         Returns:
             The component, or None where none is named.
@@ -94,7 +95,7 @@ def choose(request: Mapping[str, Any], section: str) -> Choice:
 
     Args:
         request: the request.
-        section: scenario, strategy, network, attack or defence.
+        section: scenario, strategy, network, attack, defence or probe.
 
     Returns:
         The component.
@@ -120,7 +121,7 @@ def resolve(request: Mapping[str, Any], recommended: Mapping[str, Any]) -> Resol
     strategy = choose(request, "strategy")
     full = _with_recommended(request, strategy.component.recommended, recommended)
     train, evaluation = config.section(TrainConfig, full, "train"), config.section(EvaluateConfig, full, "evaluate")
-    optional = {name: choose(request, name) for name in OPTIONAL if request.get(name)}
+    optional = {name: choose(full, name) for name in OPTIONAL if full.get(name)}
     return Resolved(choose(request, "scenario"), strategy, choose(full, "network"), train, evaluation, optional)
 
 

@@ -17,6 +17,7 @@ from runs.engine import Engine, InterruptedRunError, Position
 from runs.evaluate import Evaluation, evaluate
 from runs.evaluate_episodes import diagnostics, evaluate_episodes
 from runs.plan import Plan
+from runs.probing.probing import Probing
 from runs.recording.files import write_json, write_tensors
 from runs.recording.store import FORMAT, Store, comparable, differences, load_checkpoint
 from runs.selection import Ensemble, Selection
@@ -30,7 +31,7 @@ from strategies.registry import strategies
 
 CHECKPOINT_SECONDS = 5.0
 """Checkpoints between passes are at least so far apart; those at the end of an experience or a phase are always taken."""
-AFTERWARDS = ("test_scenario", "diagnose")
+AFTERWARDS = ("test_scenario", "diagnose", "probe")
 """Entries of a configuration that a checkpoint does not depend on: what is measured when all is learned."""
 
 
@@ -338,6 +339,8 @@ class Run:
             self.extra["cross_domain"] = cross_domain(self.plan)
         if self.plan.resolved.get("diagnose") == "curvature":
             self.extra["curvature"] = curvature(self.plan)
+        if self.plan.probe is not None:
+            self.extra |= self.probe()
         result = self.result(self.store.folder if self.store else None)
         if self.store:
             write_matrix(self.store.folder / "accuracy_matrix.csv", result.names, self.initial, self.matrix)
@@ -345,6 +348,14 @@ class Run:
                 write_tensors(self.store.folder / "artefacts.pt", artefacts)
             write_json(self.store.folder / "summary.json", result.summary)
         return result
+
+    def probe(self) -> dict[str, Any]:
+        """Put the probe to copies of the network.
+
+        Returns:
+            Entries of the summary.
+        """
+        return Probing(self.plan, lambda: self.engine.stopping, self.progress.say).measure(self.matrix)
 
     def result(self, directory: Path | None) -> RunResult:
         """Put the result together.
@@ -423,4 +434,6 @@ def _standing(row: list[float], index: int) -> str:
     if len(row) == 1:
         return f"accuracy {100 * row[0]:.1f} %"
     seen = [value for value in row[: index + 1] if not math.isnan(value)]
+    if math.isnan(row[index]) and seen:
+        return f"accuracy {100 * sum(seen) / len(seen):.1f} % on all so far"
     return f"accuracy {100 * row[index]:.1f} % on it, {100 * sum(seen) / len(seen):.1f} % on all so far" if seen else "not testable yet"

@@ -190,18 +190,19 @@ def _seeds(folder: Path) -> Seeds | None:
     return asked
 
 
-def evaluate(folder: Path, test_scenario: str | None) -> None:
+def evaluate(folder: Path, test_scenario: str | None, probe: str | None = None) -> None:
     """Test a trained run again and show its accuracies.
 
     Args:
         folder: the run's directory.
         test_scenario: another few-shot scenario to test on as well.
+        probe: what is measured on copies of the network.
     """
     from runs.run import cross_domain
     from runs.showing import tables
     from runs.simulation import take_up
 
-    run = take_up(folder, test_scenario)
+    run = take_up(folder, test_scenario, probe)
     learned = len(run.matrix)
     again = run.test(learned)
     result = run.result(folder)
@@ -214,6 +215,8 @@ def evaluate(folder: Path, test_scenario: str | None) -> None:
     title = f"{learner} on {result.summary['scenario']} after {learned} of {len(result.names)} experiences"
     console.print(title)
     console.print(tables.render_matrix(result.names, run.initial, [*run.matrix[:-1], again.row]))
+    if probe:
+        show.probe(run.probe(), console)
 
 
 def compare(folders: Sequence[Path], out: Path, *, mixed: bool, formats: str = "markdown,csv,json") -> None:

@@ -33,6 +33,7 @@ def simulate(
     test_scenario: str | None = None,
     attack: str | Mapping[str, Any] | None = None,
     defence: str | Mapping[str, Any] | None = None,
+    probe: str | Mapping[str, Any] | None = None,
     diagnose: str | None = None,
     out: Path | str | None = None,
     resume: bool = False,
@@ -55,6 +56,7 @@ def simulate(
         test_scenario: test few-shot learning on this scenario's classes as well.
         attack: an adversary's name, or a mapping with `name` and options; its clean twin and its noise control are run too.
         defence: a defence's name, or a mapping with `name` and options.
+        probe: what is measured in the end on copies of the network: a probe's name, or a mapping with `name` and options.
         diagnose: curvature, for the errors of Kronecker factors by layer.
         out: the run's directory; none to write nothing.
         resume: go on with a run that is in `out` already.
@@ -69,6 +71,7 @@ def simulate(
         torch.Size([5, 5])
     """
     components = {"scenario": scenario, "strategy": strategy, "network": network or {}, "attack": attack or {}, "defence": defence or {}}
+    components["probe"] = probe or {}
     request = config.merge(
         {name: {"name": value} if isinstance(value, str) else value for name, value in components.items()},
         {"scenario": {"setting": setting} if setting else {}, "train": train or {}, "evaluate": evaluate or {}},
@@ -142,17 +145,19 @@ def load(directory: Path | str) -> RunResult:
     return take_up(Path(directory)).result(Path(directory))
 
 
-def take_up(directory: Path, test_scenario: str | None = None) -> Run:
+def take_up(directory: Path, test_scenario: str | None = None, probe: str | None = None) -> Run:
     """Restore a run from its directory, without going on with it.
 
     Args:
         directory: the run's directory.
         test_scenario: another few-shot scenario to test on.
+        probe: another probe than the run's own; its options are the defaults then.
 
     Returns:
         The run; nothing that it does is written.
     """
-    request = config.merge(config.from_file(directory / "config.yaml"), {"test_scenario": test_scenario})
+    further = {"test_scenario": test_scenario, "probe": {"name": probe} if probe else {}}
+    request = config.merge(config.from_file(directory / "config.yaml"), further)
     run = Run(make_plan(request, Progress()), None, Progress())
     run.restore(load_checkpoint(directory / "checkpoint.pt"), directory)
     return run

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,7 +29,7 @@ STACK_BYTES = 12 * 2**20
 TEST_BATCH = 1000
 
 
-class _Watch(Progress):
+class Watch(Progress):
     """Stops an inner engine when the outer one is to stop."""
 
     def __init__(self, stopping: Callable[[], bool]) -> None:
@@ -37,17 +38,32 @@ class _Watch(Progress):
         self.engine: Engine | None = None
 
     def due(self) -> bool:
+        """Look whether to stop.
+
+        Returns:
+            As without it.
+        """
         assert self.engine is not None
         self.engine.stopping = self.stopping()
         return super().due()
 
 
-def carry_out(trials: Sequence[Trial], *, batched: bool, stopping: Callable[[], bool] = lambda: False) -> None:
+def no_checkpoint(position: Position, *, boundary: bool) -> None:
+    """Take no checkpoint.
+
+    Args:
+        position: where one could be taken.
+        boundary: whether a phase has just ended.
+    """
+
+
+def carry_out(trials: Sequence[Trial], *, batched: bool = True, workers: int = 1, stopping: Callable[[], bool] = lambda: False) -> None:
     """Train and test the networks of trials, in place.
 
     Args:
         trials: what is carried out.
         batched: together, where that is possible.
+        workers: processes for those that cannot be carried out together.
         stopping: says whether to stop.
     """
     alone = list(trials)
@@ -62,8 +78,11 @@ def carry_out(trials: Sequence[Trial], *, batched: bool, stopping: Callable[[], 
             size = max(1, STACK_BYTES // each)
             for start in range(0, len(group), size):
                 _together(group[start : start + size], stopping)
-    for trial in alone:
-        one(trial, stopping)
+    if workers > 1 and len(alone) > 1:
+        _in_processes(alone, workers, stopping)
+    else:
+        for trial in alone:
+            one(trial, stopping)
 
 
 def stackable(network: Network) -> bool:
@@ -87,12 +106,30 @@ def one(trial: Trial, stopping: Callable[[], bool] = lambda: False) -> None:
         trial: is changed.
         stopping: says whether to stop.
     """
-    watch = _Watch(stopping)
+    watch = Watch(stopping)
     learner: Any = Retraining(trial, _accuracy)
     device = next(trial.network.parameters()).device
-    engine = Engine(learner, TrainConfig(), Randomness(0), device, watch, lambda position, *, boundary: None)
+    engine = Engine(learner, TrainConfig(), Randomness(0), device, watch, no_checkpoint)
     watch.engine = engine
     engine.learn(SimpleNamespace(index=0), Position())
+
+
+def _in_processes(trials: list[Trial], workers: int, stopping: Callable[[], bool]) -> None:
+    # Tensors travel through shared memory; what a worker trained comes back as a state.
+    threads = max(1, torch.get_num_threads() // workers)
+    with ProcessPoolExecutor(workers, torch.multiprocessing.get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
+        pending = [pool.submit(_remote, trial) for trial in trials]
+        for trial, done in zip(trials, pending):
+            if stopping():
+                pool.shutdown(cancel_futures=True)
+                raise InterruptedRunError
+            state, trial.accuracies = done.result()
+            trial.network.load_state_dict(state)
+
+
+def _remote(trial: Trial) -> tuple[dict[str, Tensor], list[float]]:
+    one(trial)
+    return trial.network.state_dict(), trial.accuracies
 
 
 def _accuracy(trial: Trial) -> float:

@@ -151,5 +151,5 @@ def place_of(root: Path, label: str, request: Mapping[str, Any]) -> Path:
 
 
 def _named(request: Mapping[str, Any]) -> dict[str, Any]:
-    sections = ("scenario", "strategy", "network", "attack", "defence")
+    sections = ("scenario", "strategy", "network", "attack", "defence", "probe")
     return {key: {"name": value} if key in sections and isinstance(value, str) else value for key, value in request.items()}

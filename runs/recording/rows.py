@@ -223,6 +223,6 @@ def _shown(label: str, request: Mapping[str, Any]) -> str:
     from strategies.registry import strategies
 
     registries = {"strategy": strategies, **OPTIONAL}
-    labels = [registry.label(request[section]["name"]) for section, registry in registries.items() if request.get(section)]
+    labels = [registry.label(request[section]["name"]) for section, registry in registries.items() if request.get(section, {}).get("name")]
     beside = ", ".join(dict.fromkeys(filter(None, labels)))
     return f"{label} ({beside})" if beside else label

@@ -60,5 +60,12 @@ def of_command(message: str) -> str:
     return ""
 
 
-FLAGS = {"scenarios": "scenario", "strategies": "strategy", "networks": "network", "attacks": "attack", "defences": "defence"}
+FLAGS = {
+    "scenarios": "scenario",
+    "strategies": "strategy",
+    "networks": "network",
+    "attacks": "attack",
+    "defences": "defence",
+    "probes": "probe",
+}
 """The flag that takes a component of each kind."""

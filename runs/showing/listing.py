@@ -26,10 +26,11 @@ def registries() -> dict[str, Registry]:
     from strategies.attacks.registry import attacks
     from strategies.defences.registry import defences
     from strategies.networks.registry import networks
+    from strategies.probes.registry import probes
     from strategies.registry import strategies
 
     named = {"scenarios": scenarios, "strategies": strategies, "networks": networks, "attacks": attacks, "defences": defences}
-    return {**named, "metrics": metrics, "data": sources}
+    return {**named, "probes": probes, "metrics": metrics, "data": sources}
 
 
 def show(kind: str | None, name: str | None) -> None:

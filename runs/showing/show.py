@@ -37,6 +37,8 @@ def run(result: RunResult, console: Console) -> None:
         console.print(line, style="bold")
     if "routing" in summary:
         routing(summary, console)
+    if "pl_accuracy" in summary:
+        probe(summary, console)
     if "curvature" in summary:
         curvature(summary["curvature"], console)
     console.print(
@@ -73,6 +75,59 @@ def few_shot(summary: Mapping[str, Any], console: Console) -> None:
             steps = ", ".join(f"{100 * value:.1f}" for value in result["per_step"])
             of = f"the first {result['per_step_episodes']} episodes" if result["per_step_episodes"] < result["episodes"] else "all episodes"
             console.print(f"  after 0, 1, ... adaptation steps, over {of}: {steps} %")
+
+
+def probe(summary: Mapping[str, Any], console: Console) -> None:
+    """Print what a piggybacker gets back of the source, between floor and ceiling, and what else was measured of the network.
+
+    Args:
+        summary: with what the probe found.
+        console: where to.
+    """
+    from rich import box
+    from rich.table import Table
+
+    found = summary.get("pl_accuracy")
+    if not found:
+        console.print("the probe found nothing to measure")
+        return
+    title = "PL accuracy in %: what retraining gets back of the source"
+    table = Table(title=title, title_justify="left", header_style="", box=box.SIMPLE_HEAD)
+    for name in ("piggyback set", "this network", "never saw it", "before disposal", "leakage", "rate"):
+        table.add_column(name, justify="left" if name == "piggyback set" else "right")
+    rows = {f"{found_name(size)}, fresh head": one for size, one in found["by_size"].items()}
+    first = next(iter(found["by_piggybacker"]))
+    rows |= {f"{found_name(found['size'])}, {name}": one for name, one in found["by_piggybacker"].items() if name != first}
+    for label, one in rows.items():
+        numbers = [f"{100 * one['mean']:.1f} ± {100 * one['sd']:.1f}", f"{100 * one['floor']:.1f}", f"{100 * one['ceiling']:.1f}"]
+        table.add_row(label, *numbers, f"{100 * one['leakage']:.0f}" if "leakage" in one else "–", f"{one['rate']:g}")
+    console.print(table)
+    share = f", {100 * found['best_leakage']:.0f} % of the way from floor to ceiling" if "best_leakage" in found else ""
+    console.print(f"best piggybacker ({found['best_by']}): {100 * found['best']:.1f} %{share}", style="bold")
+    other = summary.get("unlearning")
+    if other:
+        console.print(
+            f"target {100 * other['target_accuracy']:.1f} % ({100 * other['target_change']:+.1f}), source through the old head "
+            f"{100 * other['old_head_accuracy']:.1f} %; features on the source: CKA {other['cka_source']:.2f} to those before disposal, "
+            f"{100 * other['dead_units_source']:.0f} % dead units, scale {other['feature_scale_source']:.2g}; "
+            f"membership AUC {other['membership_auc']:.2f}"
+        )
+
+
+def found_name(size: str) -> str:
+    """What a piggyback set is called.
+
+    Args:
+        size: examples per class, or a percentage.
+
+    Returns:
+        Words.
+
+    Example:
+        >>> found_name("5"), found_name("1%")
+        ('5 per class', '1%')
+    """
+    return size if size.endswith("%") else f"{size} per class"
 
 
 def routing(summary: Mapping[str, Any], console: Console) -> None:

@@ -83,6 +83,6 @@ def renew(network: Network, initial: Network, share: float, generator: torch.Gen
     for now, fresh in zip(network.backbone.parameters(), initial.backbone.parameters()):
         order = torch.randperm(fresh.numel(), generator=generator).to(fresh.device)
         now.lerp_(fresh.flatten()[order].view_as(fresh), share)
-    for now, fresh in zip(network.backbone.buffers(), initial.backbone.buffers()):
-        if now.is_floating_point():
-            now.lerp_(fresh, share)
+    for running, start in zip(network.backbone.buffers(), initial.backbone.buffers()):
+        if running.is_floating_point():
+            running.lerp_(start, share)

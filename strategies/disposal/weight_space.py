@@ -26,6 +26,8 @@ class WeightDistance(Disposal):
     def begin(self) -> None:
         """Nudge the trunk off the transferred weights."""
         super().begin()
+        if not self.gamma:
+            return
         generator = self.generator("nudge")
         with torch.no_grad():
             for parameter in self.trunk:

@@ -41,8 +41,8 @@ class PiggybackConfig:
         per_class: sizes of the subsets, in examples of each class.
         percent: further sizes, in per cent of the training set.
         subsets: subsets of each size, over which accuracies are averaged.
-        piggybackers: what the thief does: fresh-head, linear-probe, warm-up, reinit, rescale, distil, retain-only; the first is the one that
-            gives PL accuracy its name, all of them (the others at the last size of per_class) give its best.
+        piggybackers: what the thief does: fresh-head, linear-probe, warm-up, reinit, rescale, distil, retain-only; the first gives PL
+            accuracy its name, all of them (the others at the last size of per_class) give its best.
         rates: step sizes of the grid.
         steps: gradient steps.
         looks: numbers of steps after which the thief is tested as well, for the curve.
@@ -98,7 +98,7 @@ class Piggyback(Probe):
             if name not in piggybackers.NAMES:
                 raise UserError(f"unknown piggybacker '{name}' in probe.piggybackers{nearest(name, piggybackers.NAMES)}")
         if not config.piggybackers or not (config.per_class or config.percent) or not config.rates:
-            raise UserError("a piggyback probe needs at least one of each: probe.piggybackers, probe.per_class or probe.percent, probe.rates")
+            raise UserError("a piggyback probe needs one of each: probe.piggybackers, probe.per_class or probe.percent, probe.rates")
         stream = setup.scenario.experiences
         if not hasattr(stream[0], "outputs"):
             raise UserError("the piggyback probe steals classes back, and a scenario of episodes has none of its own; leave --probe out")
@@ -122,6 +122,23 @@ class Piggyback(Probe):
         if self.config.downstream is None:
             return self.on.train, getattr(self.on, self.config.side), len(self.on.outputs), self.on.outputs.start
         return (*downstream(self.config.downstream, self.on.train, self.setup.data_root), 0)
+
+    def learned_by(self, anchor: str) -> list[int]:
+        """What plain fine-tuning learns to become the floor or the ceiling.
+
+        Args:
+            anchor: floor or ceiling.
+
+        Returns:
+            Indices of experiences, in order.
+        """
+        stream = self.setup.scenario.experiences
+        transfer = any(experience.role for experience in stream)
+        if anchor == "ceiling":
+            return [0, 1] if transfer else list(range(self.on.index + 1))
+        if self.config.floor == "scratch" or (self.config.floor == "auto" and not transfer):
+            return []
+        return [experience.index for experience in stream if experience.index != self.on.index and experience.role != "dispose"]
 
     def pieces(self) -> list[str]:
         """One piece for each piggybacker and size.
@@ -149,8 +166,9 @@ class Piggyback(Probe):
         Returns:
             Plain values; of each size the digests of its subsets.
         """
+        told = {"experience": self.on.index, "size": self.largest, "rates": list(self.config.rates), "looks": list(self.looks)}
         digests = {size: [subsets.digest(self.learned, part) for part in parts] for size, parts in self.sizes.items()}
-        return {"experience": self.on.index, "size": self.largest, "rates": list(self.config.rates), "looks": list(self.looks), "subsets": digests}
+        return {**told, "subsets": digests, "test": subsets.digest(self.test, torch.arange(len(self.test)))}
 
     def measure(self, piece: str, network: Network) -> Measurement:
         """Retrain on every subset of a size at every rate.
@@ -235,7 +253,8 @@ class Piggyback(Probe):
         asked = [self._asked(trial.network, old) for trial in trained]
         yield asked
         seeds = range(self.config.subsets)
-        rows = [[self._trial("linear-probe", each.network, self.largest, seed, max(self.config.rates)) for seed in seeds] for each in trained]
+        rate = max(self.config.rates)
+        rows = [[self._trial("linear-probe", each.network, self.largest, seed, rate) for seed in seeds] for each in trained]
         yield [trial for row in rows for trial in row]
         return {"accuracies": [[trial.accuracies for trial in row] for row in rows], "old_head": [trial.accuracies[-1] for trial in asked]}
 
@@ -244,8 +263,17 @@ class Piggyback(Probe):
         made = piggybackers.with_fresh_head(network, self.classes, self._generator("head", 0))
         made.head.blocks[0] = copy.deepcopy(old).requires_grad_()
         order = torch.zeros(1, 1, dtype=torch.int64)
-        told = {"network": made, "classes": self.classes, "examples": self.learned, "order": order, "test": self.test}
-        return Trial(**told, first=self.first, rates=((1, 0.0),), looks=(1,), trained="head")
+        return Trial(
+            network=made,
+            classes=self.classes,
+            examples=self.learned,
+            order=order,
+            test=self.test,
+            first=self.first,
+            rates=((1, 0.0),),
+            looks=(1,),
+            trained="head",
+        )
 
     def _released(self, network: Network) -> nn.Linear:
         block = network.head.blocks[network.head.ranges.index(self._other().outputs)]
@@ -263,7 +291,7 @@ class Piggyback(Probe):
         return self._teach
 
     def _other(self) -> Experience:
-        """The experience that the network was released for: a transfer's target, else the last."""
+        # What the network was released for: a transfer's target, else the last experience.
         stream = self.setup.scenario.experiences
         named = [experience for experience in stream if experience.role == "target"]
         return (named or [experience for experience in stream if experience.index != self.on.index] or [self.on])[-1]

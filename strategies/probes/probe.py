@@ -49,6 +49,10 @@ class Probe:
     anchors: ClassVar[tuple[str, ...]] = ()
     """Networks that are measured beside the one under test: `floor` never saw what is probed for, `ceiling` has just learned it."""
 
+    settings: ClassVar[frozenset[str]] = frozenset({"task", "domain", "class"})
+    """Settings that the probe can be put to a learner in."""
+    needs_network: ClassVar[bool] = True
+
     setup: ProbeSetup
 
     def __init__(self, config: Any) -> None:
@@ -61,6 +65,17 @@ class Probe:
             setup: the scenario, and the run's randomness.
         """
         self.setup = setup
+
+    def learned_by(self, anchor: str) -> list[int]:
+        """What plain fine-tuning learns to become an anchor.
+
+        Args:
+            anchor: one of `anchors`.
+
+        Returns:
+            Indices of experiences, in order; none for the initial weights.
+        """
+        raise NotImplementedError
 
     def pieces(self) -> list[str]:
         """The parts of the measurement, each carried out and kept by itself.
@@ -92,3 +107,24 @@ class Probe:
             Plain values.
         """
         return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoProbeConfig:
+    """No options."""
+
+
+class NoProbe(Probe):
+    """Measures nothing: for scenarios that would otherwise be probed."""
+
+    Config = NoProbeConfig
+    settings = frozenset({"task", "domain", "class", "episodic"})
+    needs_network = False
+
+    def pieces(self) -> list[str]:
+        """Nothing is measured.
+
+        Returns:
+            Nothing.
+        """
+        return []

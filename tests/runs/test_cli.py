@@ -17,13 +17,13 @@ from runs import cli
 QUICK = ["--scenario", "split-digits", "--strategy", "naive", "--set", "train.epochs=1", "--set", "network.hidden=16"]
 
 OPTIONS = {
-    "": "--attack --config --data --data-root --defence --device --diagnose --help --import --network --out --quiet --resume --scenario "
-    "--seed --seeds --set --setting --strategy --test-scenario -h",
+    "": "--attack --config --data --data-root --defence --device --diagnose --help --import --network --out --probe --quiet --resume "
+    "--scenario --seed --seeds --set --setting --strategy --test-scenario -h",
     "list": "--help --import",
     "plot": "--help",
     "compare": "--format --help --mixed --out",
     "resume": "--help --quiet",
-    "evaluate": "--help --test-scenario",
+    "evaluate": "--help --probe --test-scenario",
     "recipe": "--data-root --help --out --repeat --results --rows --scale --show",
 }
 

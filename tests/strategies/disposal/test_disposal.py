@@ -1,0 +1,154 @@
+"""Disposals: the phases before disposal are naive's, gamma 0 is keep-only, each acts, and nothing moves but what should."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from runs.plan import make_plan
+from runs.showing.progress import Progress
+from runs.simulation import carry_out
+from scenarios.errors import UserError
+from strategies.phase import TrainConfig
+from tests.runs.test_resume import interrupted, same_bits
+from tests.strategies.driver import equal, make_setup, prepared, run_experience, run_stream, tiny_scenario
+
+OUTPUTS = ["negative-gradient", "random-labels", "uniform-labels", "bad-teacher"]
+METHODS = [*OUTPUTS, "scrub", "sophon", "weight-distance", "connectivity", "gc"]
+FEW = {"steps": 6, "source_batch": 16, "reprobe": 4}
+
+
+def transfer(dtype=torch.float32):
+    stream = tiny_scenario(experiences=2, classes=3, dtype=dtype)
+    source, target = (replace(experience, role=role) for experience, role in zip(stream.experiences, ("source", "target")))
+    dispose = replace(target, index=2, role="dispose", test=target.test.select(torch.zeros(0, dtype=torch.int64)))
+    return replace(stream, experiences=(source, target, dispose))
+
+
+def setup(network="mlp", options=None, dtype=torch.float32):
+    return make_setup(transfer(dtype), network, TrainConfig(epochs=2, batch_size=16), options=options or {"hidden": (12, 8)})
+
+
+def transferred(name, made=None, **options):
+    strategy = prepared(name, made or setup(), **{**FEW, **options})
+    kept: dict = {}
+    for experience in strategy.setup.scenario.experiences[:2]:
+        kept = run_experience(strategy, experience, kept)
+    return strategy, kept
+
+
+@pytest.mark.parametrize("name", ["none", "keep-only", "gc", "noise-distil"])
+def test_until_disposal_it_is_naive_bit_for_bit(name):
+    plain = prepared("naive", setup())
+    run_stream(plain, plain.setup.scenario.experiences[:2])
+    strategy, _ = transferred(name)
+    assert equal(strategy.network.state_dict(), plain.network.state_dict())
+    assert equal(strategy.transferred.state_dict(), plain.network.state_dict())
+
+
+@pytest.mark.parametrize("name", [*METHODS, "gc-noise-distil"])
+def test_with_gamma_0_it_is_keep_only_bit_for_bit_and_with_1_it_is_not(name):
+    ends = {}
+    for gamma in (0.0, 1.0):
+        strategy = run_stream(prepared(name, setup(), gamma=gamma, **FEW, **({"noise": 0.0} if "noise" in name else {})))
+        ends[gamma] = strategy.network.backbone.state_dict()
+    kept = run_stream(prepared("keep-only", setup(), **FEW)).network.backbone.state_dict()
+    assert equal(ends[0.0], kept) and not equal(ends[1.0], kept)
+
+
+@pytest.mark.parametrize("name", ["none", "keep-only", "target-only", "head-deletion", *METHODS])
+def test_the_teacher_and_batch_norms_of_evaluation_are_left_alone(name):
+    strategy, kept = transferred(name, setup("mlp", {"hidden": (8,), "norm": "batch"}))
+    before = None if strategy.transferred is None else {key: value.clone() for key, value in strategy.transferred.state_dict().items()}
+    run_experience(strategy, strategy.setup.scenario.experiences[2], kept)
+    if before is not None and name != "scrub":  # its teacher's old head is the refitted one
+        assert equal(strategy.transferred.state_dict(), before)
+    if name in ("none", "head-deletion"):
+        assert equal(strategy.network.backbone.state_dict(), strategy.transferred.backbone.state_dict())
+
+
+def test_target_only_never_sees_the_source_and_has_no_teacher():
+    strategy = run_stream(prepared("target-only", setup(), **FEW))
+    floor = prepared("naive", setup())
+    run_experience(floor, floor.setup.scenario.experiences[1])
+    assert strategy.transferred is None and equal(strategy.network.state_dict(), floor.network.state_dict())
+
+
+@pytest.mark.parametrize("head", ["random", "reprobed", "kept-trainable", "kept-frozen"])
+@pytest.mark.parametrize("second_order", ["two-pass", "direct"])
+def test_the_collision_moves_the_trunk_and_a_trained_source_head_and_never_the_targets_head(head, second_order):
+    strategy, _ = transferred("gc", head=head, second_order=second_order)
+    batch = strategy.source.train.batch(slice(0, 16))
+    strategy.network.zero_grad(set_to_none=True)
+    strategy.config = replace(strategy.config, clip=None)
+    value = strategy.term(batch)
+    assert not value.requires_grad
+    strategy.after_backward()
+    moved = {name for name, parameter in strategy.network.named_parameters() if parameter.grad is not None and parameter.grad.any()}
+    assert all(name.startswith("backbone") for name in moved) == (head in ("random", "kept-frozen"))
+    assert any(name.startswith("backbone") for name in moved) and not any(name.startswith("head.blocks.1") for name in moved)
+
+
+def test_both_second_orders_dispose_alike_in_float64():
+    ends = []
+    for second_order in ("two-pass", "direct"):
+        made = run_stream(prepared("gc", setup(dtype=torch.float64), second_order=second_order, **FEW))
+        ends.append(torch.cat([parameter.flatten() for parameter in made.network.parameters()]))
+    assert torch.allclose(*ends, rtol=0, atol=1e-10)
+
+
+def test_chunks_by_class_hold_fewer_classes():
+    strategy, _ = transferred("gc", chunking="class", chunks=2)
+    chunks = strategy._chunks(strategy.source.train.batch(torch.arange(0, 72, 4)[:16]))
+    assert [len(x) for x, _ in chunks] == [8, 8] and max(len(set(y.tolist())) for _, y in chunks) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"chunks": 3}, "strategy.source_batch=16 cannot be cut into strategy.chunks=3 equal chunks"),
+        ({"source_batch": 1000}, "strategy.source_batch=1000 is more than the 72 examples of the source"),
+        ({"parameters": "trunk+source-head"}, "needs a head that is trained, not strategy.head=random"),
+    ],
+)
+def test_what_cannot_be_cut_is_one_line(options, message):
+    with pytest.raises(UserError, match=message):
+        prepared("gc", setup(), **{**FEW, **options})
+
+
+def test_disposal_without_a_transfer_is_one_line():
+    with pytest.raises(UserError, match="has nothing to dispose of"):
+        prepared("gc", make_setup(tiny_scenario(), "mlp"))
+
+
+def test_the_inner_product_with_the_kept_head_relearns_the_source():
+    # The degeneracy of the literal reading: on average it is a penalty of the source's gradient, and a solved source has none.
+    asked = {
+        "scenario": {"name": "transfer-split-digits"},
+        "strategy": {"name": "gc", "form": "inner", "head": "kept-trainable", "steps": 150},
+        "train": {"epochs": 10},
+        "network": {"hidden": "64,64"},
+        "probe": {"name": "none"},
+    }
+    strategy = carry_out(make_plan(asked, Progress()), None, resume=False, progress=Progress()).strategy
+    losses = [loss for _, loss in strategy.source_losses]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+ASKED = {
+    "scenario": {"name": "transfer-split-digits", "source_examples": 200, "target_examples": 100},
+    "strategy": {"name": "gc", "steps": 12, "source_batch": 32, "reprobe": 10},
+    "train": {"epochs": 2},
+    "network": {"hidden": "16"},
+    "probe": {"name": "none"},
+}
+
+
+@pytest.mark.parametrize("steps", [3, 12, 14, 25, 33])
+def test_interrupted_in_any_phase_and_resumed_gives_the_same_bits(steps, tmp_path):
+    carry_out(make_plan(ASKED, Progress()), tmp_path / "whole", resume=False, progress=Progress())
+    interrupted(ASKED, tmp_path / "run", steps)
+    carry_out(make_plan(ASKED, Progress()), tmp_path / "run", resume=True, progress=Progress())
+    same_bits(tmp_path / "whole", tmp_path / "run")
