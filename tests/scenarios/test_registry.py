@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -68,10 +69,10 @@ def test_every_row_of_every_registry_leads_to_a_class_with_documented_options() 
     from runs.showing.listing import registries
     from scenarios.options import describe
 
-    for kind in ("scenarios", "strategies", "networks"):
+    for kind in ("scenarios", "strategies", "networks", "probes"):
         registry = registries()[kind]
         for name in registry.names():
-            chosen = name.replace("SETS", "mnist").replace("SET", "mnist").replace("A+B", "l2f+tapl")
+            chosen = re.sub("SOURCE|TARGET|SETS?", "mnist", name).replace("A+B", "l2f+tapl")
             component, _ = registry.load(chosen)
             for option, _, _, meaning in describe(component.Config):
                 assert meaning, f"{kind} {name}: option {option} is not documented"
