@@ -8,7 +8,7 @@ experience, beside a manifest; a resumed run reads it back.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ from strategies.base import Strategy
 from strategies.defences.defence import Defence
 
 FOLDER = "poison"
+SHOWN = 10
+"""Altered images that are kept for a plot."""
 
 
 def outfit(scenario: Scenario, attack: Adversary | None, defence: Defence | None) -> Scenario:
@@ -76,6 +78,7 @@ class Contest:
         attack: the adversary; None for a defence alone.
         defence: None for an adversary alone.
         store: the run's directory; None to write nothing.
+        named: what adversary and defence are called, by section.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Contest:
         attack: Adversary | None,
         defence: Defence | None,
         store: Store | None,
+        named: Mapping[str, str],
     ) -> None:
         self.strategy = strategy
         self.scenario = scenario
@@ -93,6 +97,7 @@ class Contest:
         self.attack = attack
         self.defence = defence
         self.store = store
+        self.named = named
         self.altered: dict[int, Examples] = {}
         self.kept: dict[int, Tensor] = {}
         self.manifest: list[dict[str, Any]] = []
@@ -236,7 +241,7 @@ class Contest:
         assert self.attack is not None
         return {
             "warning": "these images were altered by an adversary; they are not clean data",
-            "adversary": type(self.attack).__name__,
+            "adversary": self.named["attack"],
             "options": config.as_dict(self.attack.config),
             "seed": self.randomness.seed,
             "experiences": self.manifest,
@@ -311,6 +316,21 @@ class Contest:
                 self.altered[index] = replace(clean, **rows)
                 self.manifest.append(saved["entry"])
 
+    def artefacts(self) -> dict[str, Tensor]:
+        """Some images before and after the adversary, for a plot.
+
+        Returns:
+            `attack/clean` and `attack/poisoned`, uint8 [n, C, H, W]; empty where none were altered before an experience.
+        """
+        for index, examples in self.altered.items():
+            clean = self.scenario.experiences[index].train
+            changed = altered_positions(clean, examples)
+            changed = changed[changed < len(clean)]
+            if len(changed):
+                picked = changed[torch.linspace(0, len(changed) - 1, min(SHOWN, len(changed))).long()]
+                return {"attack/clean": clean.raw_pixels(picked).cpu(), "attack/poisoned": examples.raw_pixels(picked).cpu()}
+        return {}
+
     def _reckoned(self) -> list[str]:
         # What of the defence an adaptive adversary has taken into account; nothing where the defence offers nothing to reckon with.
         ways = ("preprocess", "seen", "shaped", "trusted", "conspicuous")
@@ -332,6 +352,7 @@ class Contest:
             online = attack.online
             done = compared(attack.config.target, attack.experiences, matrix, controls) if len(matrix) == len(self.scenario) else {}
             found["attack"] = {
+                "name": self.named["attack"],
                 "access": attack.access,
                 "experiences": list(attack.experiences),
                 "schedule": "online" if online else "offline",
@@ -344,7 +365,11 @@ class Contest:
             if not attack.idle:
                 found["data"] = {**self.scenario.data, "poisoned": True}
         if self.defence:
-            found["defence"] = {**self.defence.report(), **({"detection": self.detection} if self.detection else {})}
+            found["defence"] = {
+                "name": self.named["defence"],
+                **self.defence.report(),
+                **({"detection": self.detection} if self.detection else {}),
+            }
         return found
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from metrics import continual, resources
+from runs import config
 from runs.contest import Contest
 from runs.controls import Controls
 from runs.engine import Engine, InterruptedRunError, Position
@@ -101,7 +102,8 @@ class Run:
         self.engine = Engine(plan.strategy, plan.train, plan.randomness, plan.device, self.progress, self.reached)
         self.contest: Contest | None = None
         if plan.attack or plan.defence:
-            self.contest = Contest(plan.strategy, plan.scenario, plan.randomness, plan.attack, plan.defence, self.store)
+            named = {section: str(plan.resolved[section]["name"]) for section in config.OPTIONAL if section in plan.resolved}
+            self.contest = Contest(plan.strategy, plan.scenario, plan.randomness, plan.attack, plan.defence, self.store, named)
             self.engine.hooks = self.contest
         options = plan.evaluation
         self.selection = Selection(plan.strategy, options.validate_every, options.ensemble, options.batch_size)
@@ -332,7 +334,7 @@ class Run:
             The result.
         """
         self.extra = {**self.extra, **self.plan.strategy.measure(self.plan.scenario)}
-        artefacts = self.plan.strategy.artefacts()
+        artefacts = {**self.plan.strategy.artefacts(), **(self.contest.artefacts() if self.contest else {})}
         if isinstance(self.plan.scenario, EpisodicScenario):
             artefacts = {**artefacts, **diagnostics(self.plan.strategy, self.plan.scenario)}
         if self.plan.test_scenario is not None:

@@ -41,6 +41,12 @@ def run(request: Mapping[str, Any], out: Path | None, *, number: str | None, qui
     console = terminal.console(quiet)
     names = {part: config.named(request, part)[0] for part in ("scenario", "strategy")}
     first = _whole(request.get("seed"), "--seed", 0) or 0
+    if "," in names["strategy"]:
+        from runs import victims
+
+        folder = out or new_folder(names["scenario"], "victims", str(first))
+        victims.run(request, folder, range(first, first + (count or 1)), quiet=quiet, resume=resume)
+        return
     if count is None:
         folder = out or new_folder(names["scenario"], names["strategy"], str(first))
         show.run(one(request, folder, console, quiet=quiet, resume=resume), console)
@@ -244,8 +250,8 @@ def compare(folders: Sequence[Path], out: Path, *, mixed: bool, formats: str = "
     console = terminal.console()
     console.print(comparison.render(table))
     files = written.write(table, out, wanted)
-    figure = plots.draw_comparison(groups, out / "forgetting_curves.png")
-    told = f"figure {figure}, table {', '.join(map(str, files))}"
+    figures = [plots.draw_comparison(groups, out / "forgetting_curves.png"), *plots.draw_attacks(groups, out)]
+    told = f"figure{'s' if len(figures) > 1 else ''} {', '.join(map(str, figures))}, table {', '.join(map(str, files))}"
     console.print(told)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from runs.plots import style
+from runs.plots import attacks, style
 from runs.plots.comparison import compare
 from runs.plots.curves import forgetting_curves
 from runs.plots.episodes import adaptation, compare_few_shot, inside, training_curve
@@ -43,6 +43,9 @@ PLOTS: dict[str, Callable[[Run], Figure | None]] = {
     "task_confusion": task_confusion,
     "generated_samples": generated_samples,
     "capacity": capacity,
+    "target_curve": attacks.target_curve,
+    "poisoned_pictures": attacks.poisoned_pictures,
+    "detection": attacks.detection,
 }
 """File name to drawing."""
 
@@ -62,6 +65,20 @@ def draw(directory: Path, *, missing: bool = False) -> list[Path]:
     with style.literal():
         drawn = {name: plot(run) for name, plot in PLOTS.items() if not (missing and paths[name].exists())}
         return [style.save(figure, paths[name]) for name, figure in drawn.items() if figure]
+
+
+def draw_attacks(groups: Sequence[Group], folder: Path) -> list[Path]:
+    """Draw what groups of attacked runs call for beside their comparison.
+
+    Args:
+        groups: at least one.
+        folder: where the PNG files are written.
+
+    Returns:
+        The files; none where the runs were not attacked.
+    """
+    with style.literal():
+        return [style.save(figure, folder / f"{name}.png") for name, figure in attacks.compared(groups).items()]
 
 
 def draw_comparison(groups: Sequence[Group], path: Path) -> Path:

@@ -54,6 +54,12 @@ COLUMNS = (
     Column("pl_accuracy.best_leakage", "its leakage % (0 floor, 100 ceiling)", 100, 1, True),
     Column("routing.mean_index_accuracy", "task index right %", 100, 2, True),
     Column("routing.mean_oracle_accuracy", "accuracy given the index %", 100, 2, True),
+    Column("attack.clean", "target, clean %", 100, 2, True),
+    Column("attack.noise", "target, noise %", 100, 2, True),
+    Column("attack.attacked", "target, attacked %", 100, 2, True),
+    Column("attack.drop", "drop %", 100, 2, True),
+    Column("attack.collateral", "collateral %", 100, 2, True),
+    Column("attack.plasticity", "plasticity %", 100, 2, True),
     Column("wall_seconds", "seconds", 1, 1, False),
     Column("peak_memory_bytes", "peak MiB", 2**-20, 0, False),
 )

@@ -35,6 +35,8 @@ def run(result: RunResult, console: Console) -> None:
     line = ", ".join(f"{text} {100 * summary[key]:.2f} %" for key, text in words.items() if key in summary)
     if line:
         console.print(line, style="bold")
+    if "drop" in summary.get("attack", {}):
+        attack(result, console)
     if "routing" in summary:
         routing(summary, console)
     if "pl_accuracy" in summary:
@@ -47,6 +49,30 @@ def run(result: RunResult, console: Console) -> None:
         f"peak memory {summary['peak_memory_bytes'] / 2**20:.0f} MiB, {summary['parameters']:,} parameters",
     )
     console.print(f"plots in {Path(str(result.directory)) / 'plots'}, everything else in {result.directory}")
+
+
+def attack(result: RunResult, console: Console) -> None:
+    """Print what an attack cost, beside the run's clean twin and its noise control.
+
+    Args:
+        result: an attacked run.
+        console: where to.
+    """
+    from strategies.attacks.registry import attacks
+
+    found = result.summary["attack"]
+    percent = {name: f"{100 * found[name]:.2f}" for name in found if isinstance(found[name], float)}
+    noise = f", under noise of the same size {percent['noise']} %" if "noise" in percent else ""
+    through = ", ".join(result.names[index] for index in found["experiences"])
+    console.print(
+        f"{attacks.shown(found['name'])} on '{result.names[found['target']]}' through '{through}': target's accuracy clean "
+        f"{percent['clean']} %{noise}, attacked {percent['attacked']} %",
+        style="bold",
+    )
+    parts = ", ".join(f"{word} {percent[word]}" for word in ("drop", "collateral", "plasticity", "specificity") if word in percent)
+    console.print(f"in points: {parts}; crafting took {found['crafting_seconds']:.1f} s")
+    for index, each in result.summary.get("defence", {}).get("detection", {}).items():
+        console.print(f"altered examples of '{result.names[int(index)]}' detected with area under the ROC curve {each['auc']:.3f}")
 
 
 def few_shot(summary: Mapping[str, Any], console: Console) -> None:
@@ -191,4 +217,5 @@ def group(folder: Path, console: Console) -> None:
     table = comparison.table(groups)
     formats.write(table, folder)
     console.print(comparison.render(table))
-    console.print(f"figure {plots.draw_comparison(groups, folder / 'forgetting_curves.png')}, runs in {folder}")
+    figures = [plots.draw_comparison(groups, folder / "forgetting_curves.png"), *plots.draw_attacks(groups, folder)]
+    console.print(f"figure{'s' if len(figures) > 1 else ''} {', '.join(map(str, figures))}, runs in {folder}")
