@@ -13,8 +13,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from metrics.inputs import Array, tensor
 
-def predictions(logits: Tensor, in_play: Tensor | range | None = None) -> Tensor:
+
+def predictions(logits: Array, in_play: Tensor | range | None = None) -> Tensor:
     """The output with the highest logit among those in play.
 
     Args:
@@ -29,6 +31,7 @@ def predictions(logits: Tensor, in_play: Tensor | range | None = None) -> Tensor
         >>> predictions(logits, range(1, 3)).tolist()
         [2, 1]
     """
+    logits = tensor(logits, "logits", "[N, K]")
     if in_play is None:
         return logits.argmax(1)
     if isinstance(in_play, range):
@@ -36,7 +39,7 @@ def predictions(logits: Tensor, in_play: Tensor | range | None = None) -> Tensor
     return logits.masked_fill(~in_play, -torch.inf).argmax(1)
 
 
-def correct(logits: Tensor, targets: Tensor, in_play: Tensor | range | None = None) -> Tensor:
+def correct(logits: Array, targets: Array, in_play: Tensor | range | None = None) -> Tensor:
     """How many samples are answered rightly.
 
     Args:
@@ -54,10 +57,10 @@ def correct(logits: Tensor, targets: Tensor, in_play: Tensor | range | None = No
         >>> int(correct(logits, torch.tensor([2]), range(2, 4))), int(correct(logits, torch.tensor([2])))
         (1, 0)
     """
-    return (predictions(logits, in_play) == targets).sum()
+    return (predictions(logits, in_play) == tensor(targets, "targets", "[N]")).sum()
 
 
-def accuracy(logits: Tensor, targets: Tensor, in_play: Tensor | range | None = None) -> Tensor:
+def accuracy(logits: Array, targets: Array, in_play: Tensor | range | None = None) -> Tensor:
     """The share of samples that are answered rightly.
 
     Args:
@@ -75,7 +78,7 @@ def accuracy(logits: Tensor, targets: Tensor, in_play: Tensor | range | None = N
     return correct(logits, targets, in_play).double() / len(targets)
 
 
-def correct_each(logits: Tensor, targets: Tensor, masks: Tensor) -> Tensor:
+def correct_each(logits: Array, targets: Array, masks: Array) -> Tensor:
     """The same logits judged under several masks at once.
 
     Args:
@@ -91,11 +94,12 @@ def correct_each(logits: Tensor, targets: Tensor, masks: Tensor) -> Tensor:
         >>> correct_each(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([1]), masks).tolist()
         [1, 0]
     """
+    logits, masks = tensor(logits, "logits", "[N, K]"), tensor(masks, "masks", "[M, K]", dtype=torch.bool)
     answers = logits.masked_fill(~masks[:, None, :], -torch.inf).argmax(2)
-    return (answers == targets).sum(1)
+    return (answers == tensor(targets, "targets", "[N]")).sum(1)
 
 
-def confusion_matrix(predicted: Tensor, targets: Tensor, num_classes: int) -> Tensor:
+def confusion_matrix(predicted: Array, targets: Array, num_classes: int) -> Tensor:
     """Count what was answered for what.
 
     Args:
@@ -110,10 +114,11 @@ def confusion_matrix(predicted: Tensor, targets: Tensor, num_classes: int) -> Te
         >>> confusion_matrix(torch.tensor([0, 1, 1]), torch.tensor([0, 1, 0]), 2).tolist()
         [[1, 1], [0, 1]]
     """
+    predicted, targets = tensor(predicted, "predicted", "[N]"), tensor(targets, "targets", "[N]")
     return torch.bincount(targets * num_classes + predicted, minlength=num_classes**2).view(num_classes, num_classes)
 
 
-def per_class_accuracy(confusion: Tensor) -> Tensor:
+def per_class_accuracy(confusion: Array) -> Tensor:
     """Recall of each class: the diagonal over the row sums.
 
     Args:
@@ -126,4 +131,5 @@ def per_class_accuracy(confusion: Tensor) -> Tensor:
         >>> per_class_accuracy(torch.tensor([[3, 1], [0, 0]])).tolist()
         [0.75, nan]
     """
+    confusion = tensor(confusion, "the confusion matrix", "[C, C]")
     return confusion.diagonal().double() / confusion.sum(1)

@@ -1,8 +1,8 @@
 """Continual learning: every number from one accuracy matrix and one initial row.
 
-`matrix[i, j]` is R[i, j], the accuracy on experience j after learning experience i (both 0..L); `initial[j]` is R0[j], the accuracy
-before any learning. An empty cell is nan. A metric that needs an empty cell is None: it is absent, never 0. Means over experiences are
-plain means.
+Matrices and rows are tensors, NumPy arrays or nested lists. `matrix[i, j]` is R[i, j], the accuracy on experience j after learning
+experience i (both 0..L); `initial[j]` is R0[j], the accuracy before any learning. An empty cell is nan. A metric that needs an empty cell
+is None: it is absent, never 0. Means over experiences are plain means.
 
 The literature uses one word for several numbers, so here a name carries its definition:
 
@@ -22,8 +22,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from metrics.inputs import Array, tensor
 
-def average_accuracy(matrix: Tensor) -> float | None:
+
+def average_accuracy(matrix: Array) -> float | None:
     """Accuracy over all experiences at the end: mean over j of R[L, j].
 
     Args:
@@ -39,7 +41,7 @@ def average_accuracy(matrix: Tensor) -> float | None:
     return _mean(_square(matrix)[-1])
 
 
-def average_accuracy_seen(matrix: Tensor) -> Tensor:
+def average_accuracy_seen(matrix: Array) -> Tensor:
     """How the average accuracy over what has been seen develops: after each i, the mean over j <= i of R[i, j].
 
     Args:
@@ -56,7 +58,7 @@ def average_accuracy_seen(matrix: Tensor) -> Tensor:
     return seen.sum(1) / torch.arange(1, len(seen) + 1, dtype=seen.dtype, device=seen.device)
 
 
-def accuracy_by_age(matrix: Tensor) -> Tensor:
+def accuracy_by_age(matrix: Array) -> Tensor:
     """The average forgetting curve: accuracy on an experience, d experiences after it was learned, averaged over experiences.
 
     curve[d] = mean_{j <= L-d} R[j + d, j]. Few experiences reach a great age: curve[L] is experience 0 alone.
@@ -75,7 +77,7 @@ def accuracy_by_age(matrix: Tensor) -> Tensor:
     return torch.stack([cells.diagonal(-age).mean() for age in range(len(cells))])
 
 
-def forgetting(matrix: Tensor) -> Tensor:
+def forgetting(matrix: Array) -> Tensor:
     """What was lost of each experience since its best moment: max over j <= i < L of R[i, j], minus R[L, j].
 
     Negative where an experience is known better at the end than ever before.
@@ -97,7 +99,7 @@ def forgetting(matrix: Tensor) -> Tensor:
     return best - cells[-1, :-1]
 
 
-def average_forgetting(matrix: Tensor) -> float | None:
+def average_forgetting(matrix: Array) -> float | None:
     """The mean of `forgetting` over the experiences before the last.
 
     Args:
@@ -113,7 +115,7 @@ def average_forgetting(matrix: Tensor) -> float | None:
     return _mean(forgetting(matrix))
 
 
-def forgetting_diagonal(matrix: Tensor) -> Tensor:
+def forgetting_diagonal(matrix: Array) -> Tensor:
     """What was lost of each experience since it was just learned: R[j, j] - R[L, j]. Never above `forgetting`.
 
     Args:
@@ -130,7 +132,7 @@ def forgetting_diagonal(matrix: Tensor) -> Tensor:
     return (cells.diagonal() - cells[-1])[:-1]
 
 
-def average_forgetting_diagonal(matrix: Tensor) -> float | None:
+def average_forgetting_diagonal(matrix: Array) -> float | None:
     """The mean of `forgetting_diagonal` over the experiences before the last: `backward_transfer` with the opposite sign.
 
     Args:
@@ -146,7 +148,7 @@ def average_forgetting_diagonal(matrix: Tensor) -> float | None:
     return _mean(forgetting_diagonal(matrix))
 
 
-def backward_transfer(matrix: Tensor) -> float | None:
+def backward_transfer(matrix: Array) -> float | None:
     """What later learning did to earlier experiences: mean over j < L of R[L, j] - R[j, j].
 
     Args:
@@ -163,7 +165,7 @@ def backward_transfer(matrix: Tensor) -> float | None:
     return _mean((cells[-1] - cells.diagonal())[:-1])
 
 
-def forward_transfer(matrix: Tensor, initial: Tensor) -> float | None:
+def forward_transfer(matrix: Array, initial: Array) -> float | None:
     """What earlier learning did for experiences not yet learned: mean over j > 0 of R[j-1, j] - R0[j].
 
     Args:
@@ -177,10 +179,10 @@ def forward_transfer(matrix: Tensor, initial: Tensor) -> float | None:
         >>> forward_transfer(torch.tensor([[1.0, 0.75], [0.5, 1.0]]), torch.tensor([0.5, 0.5]))
         0.25
     """
-    return _mean(_square(matrix).diagonal(1) - initial.double()[1:])
+    return _mean(_square(matrix).diagonal(1) - _row(initial, "the initial row")[1:])
 
 
-def learning_accuracy(matrix: Tensor) -> float | None:
+def learning_accuracy(matrix: Array) -> float | None:
     """How well experiences are learned in the first place: mean over j of R[j, j].
 
     Args:
@@ -196,7 +198,7 @@ def learning_accuracy(matrix: Tensor) -> float | None:
     return _mean(_square(matrix).diagonal())
 
 
-def intransigence(matrix: Tensor, reference: Tensor) -> float | None:
+def intransigence(matrix: Array, reference: Array) -> float | None:
     """What a learner fails to learn that a reference learns: mean over j of reference[j] - R[j, j].
 
     Args:
@@ -210,10 +212,10 @@ def intransigence(matrix: Tensor, reference: Tensor) -> float | None:
         >>> intransigence(torch.tensor([[1.0, 0.5], [0.75, 0.5]]), torch.tensor([1.0, 1.0]))
         0.25
     """
-    return _mean(reference.double() - _square(matrix).diagonal())
+    return _mean(_row(reference, "the reference") - _square(matrix).diagonal())
 
 
-def summarise(matrix: Tensor, initial: Tensor) -> dict[str, float]:
+def summarise(matrix: Array, initial: Array) -> dict[str, float]:
     """The metrics of the matrix that a run's summary holds.
 
     Args:
@@ -237,10 +239,15 @@ def summarise(matrix: Tensor, initial: Tensor) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _square(matrix: Tensor) -> Tensor:
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
-        raise ValueError(f"the accuracy matrix must be square, not {tuple(matrix.shape)}; cut it to the experiences learned")
-    return matrix.double()
+def _square(matrix: Array) -> Tensor:
+    cells = tensor(matrix, "the accuracy matrix", "[L+1, L+1]", dtype=torch.float64)
+    if cells.shape[0] != cells.shape[1] or not len(cells):
+        raise ValueError(f"the accuracy matrix must be square, not {tuple(cells.shape)}; cut it to the experiences learned")
+    return cells
+
+
+def _row(values: Array, name: str) -> Tensor:
+    return tensor(values, name, "[L+1]", dtype=torch.float64)
 
 
 def _mean(cells: Tensor) -> float | None:

@@ -13,7 +13,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+
+from metrics.inputs import Array, tensor
 
 REQUIRED_EPISODES = 600
 """Episodes below which a few-shot accuracy should not be reported."""
@@ -36,11 +39,11 @@ class FewShotAccuracy:
     enough: bool
 
 
-def over_episodes(accuracies: Tensor) -> FewShotAccuracy:
+def over_episodes(accuracies: Array) -> FewShotAccuracy:
     """Few-shot accuracy: mean over episodes, and 1.96 s / sqrt(n).
 
     Args:
-        accuracies: [E], one an episode, E > 1.
+        accuracies: [E], one an episode, E > 1; a tensor, an array or a list.
 
     Returns:
         The mean with its interval.
@@ -50,11 +53,12 @@ def over_episodes(accuracies: Tensor) -> FewShotAccuracy:
         >>> over_episodes(torch.tensor([0.5, 0.7]).repeat(300)).enough
         True
     """
+    accuracies = tensor(accuracies, "accuracies", "[E]", dtype=torch.float64)
     mean, half = per_step(accuracies[:, None])
     return FewShotAccuracy(float(mean), float(half), len(accuracies), len(accuracies) >= REQUIRED_EPISODES)
 
 
-def per_step(accuracies: Tensor) -> tuple[Tensor, Tensor]:
+def per_step(accuracies: Array) -> tuple[Tensor, Tensor]:
     """Accuracy against adaptation steps.
 
     Args:
@@ -63,13 +67,18 @@ def per_step(accuracies: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         float64 [S] means over episodes, and float64 [S] half widths of their 95 % intervals.
 
+    Raises:
+        ValueError: there are fewer than two episodes.
+
     Example:
         >>> import torch
         >>> mean, half = per_step(torch.tensor([[0.0, 1.0], [0.5, 1.0]]))
         >>> mean.tolist(), [round(value, 2) for value in half.tolist()]
         ([0.25, 1.0], [0.49, 0.0])
     """
-    values = accuracies.double()
+    values = tensor(accuracies, "accuracies", "[E, S]", dtype=torch.float64)
+    if len(values) < 2:
+        raise ValueError(f"an interval over episodes needs at least 2 of them, not {len(values)}")
     return values.mean(0), 1.96 * values.std(0) / math.sqrt(len(values))
 
 
