@@ -9,6 +9,7 @@ learning from them, and the state of the global generator.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -24,7 +25,7 @@ from strategies.phase import Optimizer, Phase, Step, TrainConfig, Update
 
 
 class DivergenceError(Exception):
-    """A loss became NaN or infinite."""
+    """A loss, a weight or an answer became NaN or infinite."""
 
 
 class InterruptedRunError(Exception):
@@ -145,6 +146,9 @@ class Engine:
         Args:
             experience: what is learned.
             start: where to begin; its experience is this one.
+
+        Raises:
+            DivergenceError: numbers are no longer finite.
         """
         if self.train.reset_optimizer and start.phase == 0 and start.fresh:
             self.optimizers.clear()
@@ -159,7 +163,10 @@ class Engine:
                 continue
             position = start if number == start.phase else Position(experience.index, number)
             clock, before = time.perf_counter(), self.train_seconds
-            self._carry_out(phase, position)
+            try:
+                self._carry_out(phase, position)
+            except torch.linalg.LinAlgError as error:
+                raise DivergenceError(f"a matrix of numbers out of range cannot be decomposed: {_where(phase, position)}") from error
             self.train_seconds += time.perf_counter() - clock
             self.phase_seconds[phase.name] = self.phase_seconds.get(phase.name, 0.0) + self.train_seconds - before
             if number + 1 < len(phases):
@@ -181,6 +188,8 @@ class Engine:
                 clock = time.perf_counter()
                 self.save(Position(position.experience, position.phase, epoch + 1), boundary=False)
                 self.train_seconds -= time.perf_counter() - clock
+        if moving:
+            self.guard_weights(_where(phase, position))
         if phase.end:
             self._seed(position, "end")
             phase.end()
@@ -253,10 +262,22 @@ class Engine:
     def _guard(self, total: Tensor | None, phase: Phase, position: Position, step: int) -> None:
         # A sum that holds a NaN or an infinity is not finite itself: one look at it covers every step so far.
         if total is not None and not bool(torch.isfinite(total)):
-            raise DivergenceError(
-                f"the loss is no longer a finite number: experience {position.experience}, phase '{phase.name}', "
-                f"pass {position.epoch + 1}, at or before step {step}"
-            )
+            where = f"{_where(phase, position)}, pass {position.epoch + 1}, at or before step {step}"
+            raise DivergenceError(f"the loss is no longer a finite number: {where}")
+
+    def guard_weights(self, where: str) -> None:
+        """Stop a run whose network holds numbers that are not finite: the last step's loss was computed before the step.
+
+        Args:
+            where: for the message.
+
+        Raises:
+            DivergenceError: a parameter or a buffer of the network, or of what an optimiser moves, is NaN or infinite.
+        """
+        network, optimizers = self.strategy.network, (*self.optimizers.values(), *self.own.values())
+        moved = [parameter for each in optimizers for group in each.param_groups for parameter in group["params"]]
+        if not finite([*moved, *network.parameters(), *network.buffers()]):
+            raise DivergenceError(f"a weight is no longer a finite number: {where}")
 
     def _seed(self, position: Position, what: int | str) -> None:
         # Dropout and sampling inside networks draw from the global generators: keyed like everything else.
@@ -293,6 +314,34 @@ class Engine:
         """
         self._waiting = {where: dict(states) for where, states in state["optimizers"].items()}
         self._generator = state["generator"]
+
+
+@torch.no_grad()
+def finite(value: Any) -> bool:
+    """Whether all tensors are free of NaN and infinities.
+
+    Args:
+        value: nested dictionaries, lists and tuples of tensors and other values.
+
+    Returns:
+        True where no tensor holds such a number.
+    """
+    # A sum that holds a NaN or an infinity is not finite itself, and in double precision finite single ones do not add up to one.
+    sums = [tensor.sum(dtype=torch.float64) for tensor in {id(each): each for each in _tensors(value)}.values()]
+    return not sums or bool(torch.isfinite(torch.stack(sums)).all())
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        if value.is_floating_point():
+            yield value
+    elif isinstance(value, (dict, list, tuple)):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(each)
+
+
+def _where(phase: Phase, position: Position) -> str:
+    return f"experience {position.experience}, phase '{phase.name}'"
 
 
 def phase_length(phase: Phase, train: TrainConfig) -> tuple[int, int]:

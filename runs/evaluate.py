@@ -22,11 +22,13 @@ class Evaluation:
         row: accuracy on each experience in the run's setting; nan where it cannot be asked.
         rows: further measurements, `{"metric", "value", "on_experience"}`.
         summary: what belongs into the summary if this is the last evaluation.
+        finite: whether all answers were finite numbers.
     """
 
     row: list[float]
     rows: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
+    finite: bool = True
 
 
 def evaluate(
@@ -66,7 +68,7 @@ def evaluate(
     values = torch.stack(counts).tolist() if counts else []
     row, rows = [math.nan] * len(scenario), []
     names = ("task", "class") if scenario.setting != "domain" else ("domain", "domain")
-    for experience, both in zip(asked, values):
+    for experience, (*both, _) in zip(asked, values):
         total = len(getattr(experience, side))
         answers = strategy.answers(experience.index)
         known = {names[0]: answers, names[1]: answers}
@@ -77,11 +79,11 @@ def evaluate(
                 rows.append({"metric": f"accuracy_{name}", "value": value / total, "on_experience": experience.index})
                 if name == scenario.setting:
                     row[experience.index] = value / total
-    return Evaluation(row, rows)
+    return Evaluation(row, rows, finite=not any(bad for *_, bad in values))
 
 
 def _correct(strategy: Strategy, scenario: Scenario, experience: Experience, learned: int, batch_size: int, side: str) -> Tensor:
-    """Right answers with the task label and without it.
+    """Right answers with the task label and without it, and answers that are no finite numbers.
 
     Args:
         strategy: the learner.
@@ -92,20 +94,25 @@ def _correct(strategy: Strategy, scenario: Scenario, experience: Experience, lea
         side: which part.
 
     Returns:
-        int64 [2].
+        int64 [3].
     """
     examples = getattr(experience, side)
     own = experience.outputs
     seen = range(scenario.experiences[max(learned, 1) - 1].outputs.stop)
-    totals = torch.zeros(2, dtype=torch.int64, device=strategy.setup.device)
+    totals = torch.zeros(3, dtype=torch.int64, device=strategy.setup.device)
     for start in range(0, len(examples), batch_size):
         batch = examples.batch(slice(start, start + batch_size))
         if scenario.setting == "domain":
-            right = correct(strategy.logits(batch.x), batch.y)
-            totals += torch.stack([right, right])
+            logits = strategy.logits(batch.x)
+            right = correct(logits, batch.y)
+            totals += torch.stack([right, right, _bad(logits)])
             continue
         logits = strategy.logits(batch.x, experience.index if strategy.task_dependent else None)
         without = strategy.logits(batch.x) if strategy.task_dependent and not strategy.needs_label else logits
         shown = seen if experience.index < learned else None
-        totals += torch.stack([correct(logits, batch.y, own), correct(without, batch.y, shown)])
+        totals += torch.stack([correct(logits, batch.y, own), correct(without, batch.y, shown), _bad(logits)])
     return totals
+
+
+def _bad(logits: Tensor) -> Tensor:
+    return (~torch.isfinite(logits)).sum()

@@ -7,13 +7,14 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from runs import config
+from runs.building import Builder
+from runs.checks import check_batches, check_options
 from runs.config import EvaluateConfig
 from runs.contest import check, outfit
 from runs.probing.probing import check as check_probe
@@ -28,7 +29,6 @@ from scenarios.streams.cutting import Request
 from strategies.attacks.adversary import Adversary
 from strategies.base import Setup, Strategy
 from strategies.defences.defence import Defence
-from strategies.networks import build as build_network
 from strategies.networks import networks as network_registry
 from strategies.phase import TrainConfig
 from strategies.probes.probe import Probe, ProbeSetup
@@ -98,12 +98,14 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
             raise UserError(f"{name} '{choice.name}' does not work in setting '{scenario.setting}', only in {possible}; choose another")
     randomness = Randomness(seed)
 
+    check_options(scenario, chosen.train, chosen.evaluation)
+    builder = Builder(network.name, network.options, scenario, randomness, device)
     attack, defence = (chosen.component(name) for name in ("attack", "defence"))
-    scenario = outfit(scenario.to(device, network.component.channels_last), attack, defence)
+    scenario = outfit(scenario.to(device, builder.channels_last), attack, defence)
     test_scenario = _test_scenario(request, scenario, progress)
     strategy = strategy_class(chosen.strategy.options)
-    new_network = partial(_new_network, network.name, network.options, scenario, randomness, device)
-    strategy.prepare(Setup(scenario, chosen.train, new_network, randomness, device))
+    strategy.prepare(Setup(scenario, chosen.train, builder, randomness, device))
+    check_batches(scenario, strategy.network, chosen.train)
     if attack:
         attack.prepare(scenario)
         check(attack, defence, strategy)
@@ -123,11 +125,6 @@ def _default_root(scenario: Scenario) -> dict[str, str]:
     root = os.environ.get("PALIMPSEST_DATA", "data")
     found = scenario.data["origin"] == "real" and not os.path.isabs(root) and os.path.isdir(root)
     return {"data_root": os.path.abspath(root)} if found else {}
-
-
-def _new_network(name: str, options: Any, scenario: Scenario, randomness: Randomness, device: torch.device) -> Any:
-    network = build_network(name, options, scenario.input_shape, scenario.blocks, randomness.key("initialisation")).to(device)
-    return network.to(memory_format=torch.channels_last) if network_registry.load(name)[0].channels_last else network
 
 
 def _check_the_rest(request: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from metrics import continual, resources
 from runs import config
 from runs.contest import Contest
 from runs.controls import Controls
-from runs.engine import Engine, InterruptedRunError, Position
+from runs.engine import DivergenceError, Engine, InterruptedRunError, Position, finite
 from runs.evaluate import Evaluation, evaluate
 from runs.evaluate_episodes import diagnostics, evaluate_episodes
 from runs.plan import Plan
@@ -159,6 +159,9 @@ class Run:
 
         Returns:
             How the learner stands.
+
+        Raises:
+            DivergenceError: it answers with numbers that are not finite.
         """
         clock = time.perf_counter()
         options = self.plan.evaluation
@@ -179,6 +182,8 @@ class Run:
         self.seconds["evaluate"] += seconds
         self.progress.tested(seconds)
         after = learned - 1 if learned else "initial"
+        if not result.finite:
+            raise DivergenceError(f"an answer is no longer a finite number: tested after experience {after}")
         if self.store:
             self.store.append_metrics([{"after_experience": after, **row} for row in result.rows])
         return result
@@ -228,16 +233,22 @@ class Run:
         Args:
             position: what is done.
             boundary: whether an experience or a phase has just ended.
+
+        Raises:
+            DivergenceError: there are numbers in it that are not finite.
         """
         now = time.perf_counter()
         if not self.store or (not boundary and now - self._saved < CHECKPOINT_SECONDS):
             return
+        strategy = self.plan.strategy.state_dict()
+        if not finite(strategy):
+            raise DivergenceError(f"what the strategy keeps is no longer made of finite numbers: experience {position.experience}")
         self.store.save_checkpoint(
             {
                 "format": FORMAT,
                 "identity": self.identity(),
                 "position": asdict(position),
-                "strategy": self.plan.strategy.state_dict(),
+                "strategy": strategy,
                 "engine": self.engine.state_dict(),
                 "initial": self.initial,
                 "matrix": self.matrix,

@@ -20,6 +20,10 @@ from scenarios.errors import UserError, nearest, shortened, shown
 C = TypeVar("C")
 
 
+LARGEST, LARGEST_WHOLE = 1e30, 10**18
+"""The largest numbers that an option may have: what is computed from them still fits in float32 and int64."""
+
+
 def option(default: Any, *, low: float | None = None, high: float | None = None, above: float | None = None) -> Any:
     """A dataclass field with bounds.
 
@@ -182,3 +186,6 @@ def _bound(value: Any, metadata: Mapping[str, Any], path: str) -> None:
                 raise UserError(f"{path} must be above {metadata['above']}, not {shortened(str(number))}")
             if metadata.get("high") is not None and number > metadata["high"]:
                 raise UserError(f"{path} must be at most {metadata['high']}, not {shortened(str(number))}")
+            largest = LARGEST if isinstance(number, float) else LARGEST_WHOLE
+            if abs(number) > largest:
+                raise UserError(f"{path} must be at most {largest:.0e} in size, not {shortened(str(number))}")

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from scenarios.errors import UserError, nearest, shortened
 
-T = TypeVar("T", bound=type)
+T = TypeVar("T", bound=Callable[..., Any])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,11 +167,14 @@ class Registry:
             label: what must stand beside the name wherever it is shown.
 
         Returns:
-            The decorator.
+            The decorator; it raises a `UserError` where another component has the name.
         """
 
         def add(component: T) -> T:
-            self.rows[name] = Row(name, line, f"{component.__module__}:{component.__qualname__}", label=label)
+            place = f"{component.__module__}:{component.__qualname__}"
+            if name in self.rows and self.rows[name].place != place:
+                raise UserError(f"there is a {self.kind} '{name}' already ({self.rows[name].place}); register yours under another name")
+            self.rows[name] = Row(name, line, place, label=label)
             self._loaded[name] = component
             return component
 

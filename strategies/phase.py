@@ -31,7 +31,7 @@ class TrainConfig:
         momentum: of sgd.
         weight_decay: L2 penalty that the optimiser adds (decoupled for adamw).
         schedule: the step size over a phase: constant, or a half cosine down to 0.
-        augmentation: random crops (4 pixels of padding) and flips of training images.
+        augmentation: random crops (shifts of up to 4 pixels, 2 where images are narrower than 32) and flips of training images.
         precision: float32, or bf16 (autocast; recorded in the summary).
         reset_optimizer: forget momentum and moments when a new experience begins.
     """
@@ -40,7 +40,7 @@ class TrainConfig:
     iterations: int | None = option(None, low=1)
     batch_size: int = option(64, low=1)
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
-    learning_rate: float = option(0.05, low=0)
+    learning_rate: float = option(0.05, above=0)
     momentum: float = option(0.9, low=0, high=1)
     weight_decay: float = option(0.0, low=0)
     schedule: Literal["constant", "cosine"] = "constant"

@@ -18,6 +18,7 @@ The merged unit has the parts of the source unit, no more: its batch norm first 
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
 from typing import Literal
 
 import torch
@@ -155,20 +156,21 @@ def _hold(norm: Norm, scale: Tensor, shift: Tensor) -> None:
     norm.bias.copy_(shift)
 
 
-def combine(source: Network, target: Network, target_norm: TargetNorm) -> Network:
+def combine(source: Network, target: Network, target_norm: TargetNorm, frozen: Collection[str] = ()) -> Network:
     """Combine two networks of one kind.
 
     Args:
         source: the old network; is copied.
         target: the new network; is copied.
         target_norm: what the new branch's batch norms use in training mode.
+        frozen: units that were not trained, and are the same in both networks.
 
     Returns:
         The double-branch network, with the source's head.
     """
     targets = units(target)
     double = copy.deepcopy(source)
-    replace_units(double, lambda name, unit: Combination(unit, targets[name], target_norm))
+    replace_units(double, lambda name, unit: unit if name in frozen else Combination(unit, targets[name], target_norm))
     return double
 
 

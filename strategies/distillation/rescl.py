@@ -19,8 +19,9 @@ To learn experience k with the network net_s that has learned the ones before:
 
 The objective, the start of alpha and the units are the paper's. Not stated there, or not to be found, hence inferred: T = 2 on both
 terms, one divergence for each old head, the source branch's batch norms in evaluation mode, the target branch's in training mode, trainable
-heads, decay on all of theta_t but not on heads, the proximal step for the L1 term, and the pass that measures. Each stage lasts as long as
-`train.*` says, so an experience costs twice naive's steps.
+heads, decay on all of theta_t but not on heads, the proximal step for the L1 term, and the pass that measures. Stage 1 decays by
+`train.weight_decay` (0 unless given), which the paper does not state either. Each stage lasts as long as `train.*` says, so an experience
+costs twice naive's steps.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from strategies.base import Setup, Strategy
 from strategies.distillation.branches import TargetNorm, combinations, combine, merge
 from strategies.networks.network import Network
 from strategies.networks.norms import Moments, norms
+from strategies.networks.unit import require_units, units
 from strategies.phase import Phase, Step, Update
 from strategies.soft_targets import distillation, frozen_copy
 
@@ -83,11 +85,19 @@ class ResCL(Strategy):
             setup: what it will meet, and how it is trained.
 
         Raises:
-            UserError: tasks are mixed.
+            UserError: tasks are mixed, or the network cannot be combined unit by unit.
         """
         if any(experience.train.task is None for experience in setup.scenario.experiences):
             raise UserError("rescl combines the networks of two tasks that do not mix; set scenario.blurry=0")
         super().prepare(setup)
+        require_units(self.network.backbone, "rescl")
+        self.frozen = {name for name, parameter in self.network.named_parameters() if not parameter.requires_grad}
+        trained = {name: {part.requires_grad for part in unit.parameters()} for name, unit in units(self.network).items()}
+        for name in (name for name, kinds in trained.items() if len(kinds) > 1):
+            raise UserError(f"rescl combines whole units; freeze all of '{name}' or nothing of it")
+        self.frozen_units = {name for name, kinds in trained.items() if kinds == {False}}
+        if len(self.frozen_units) == len(trained):
+            raise UserError("rescl combines units that are trained, and this network has none; freeze less, or choose another --network")
         self.learning = 0
         self.source: Network | None = None
         self.target: Network | None = None
@@ -239,13 +249,20 @@ class ResCL(Strategy):
 
     def _double(self, target: Network) -> Network:
         assert self.source is not None
-        double = combine(self.source, target, self.config.target_bn)
+        double = combine(self.source, target, self.config.target_bn, self.frozen_units)
         for outputs, block, tuned in zip(double.head.ranges, double.head.blocks, target.head.blocks):
             new = outputs == self.new_head
             block.requires_grad_(self.config.train_heads == "all" or (self.config.train_heads == "new" and new))
             if new:
                 block.load_state_dict(tuned.state_dict())
+        self._freeze(double)
         return double
+
+    def _freeze(self, network: Network) -> None:
+        # Combining and merging make all trainable.
+        for name, parameter in network.named_parameters():
+            if name in self.frozen:
+                parameter.requires_grad_(False)
 
     def _merge(self) -> None:
         with torch.no_grad():
@@ -254,6 +271,7 @@ class ResCL(Strategy):
             zeros = torch.cat([source, target]).eq(0).double().mean()
         self.coefficients = {"source": float(1 + source.mean()), "target": float(target.mean()), "zeros": float(zeros)}
         self.network = merge(self.network)
+        self._freeze(self.network)
         self.source = self.target = None
         self.moments = Moments()
 

@@ -24,11 +24,14 @@ def build(name: str, config: Any, input_shape: tuple[int, int, int], blocks: Seq
         seed: of the initialisation.
 
     Returns:
-        The network, in training mode, on the CPU.
+        The network, in training mode, on the CPU; what `freeze` asks for is not trained.
     """
     import torch
 
     component: Any = networks.load(name)[0]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return component.build(config, input_shape, blocks)
+        network = component.build(config, input_shape, blocks)
+    if getattr(config, "freeze", None):
+        network.freeze(config.freeze)
+    return network.train()

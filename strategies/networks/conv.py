@@ -12,13 +12,13 @@ from typing import Literal
 from torch import nn
 
 from scenarios.options import option
-from strategies.networks.network import Network
+from strategies.networks.network import Network, NetworkConfig
 from strategies.networks.unit import Unit
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvConfig:
-    """Options of `conv`.
+class ConvConfig(NetworkConfig):
+    """Options of `conv`, beside those of all networks.
 
     Attributes:
         channels: channels of each 3x3 convolution; each is followed by 2x2 max pooling.
@@ -61,8 +61,8 @@ class Conv(Network):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Conv4Config:
-    """Options of `conv4`. Codes of the MAML++ lineage (L2F, CxGrad) take leaky_relu, no bias and xavier.
+class Conv4Config(NetworkConfig):
+    """Options of `conv4`, beside those of all networks. Codes of the MAML++ lineage (L2F, CxGrad) take leaky_relu, no bias and xavier.
 
     Attributes:
         filters: channels of each of the four convolutions.

@@ -9,20 +9,21 @@ from typing import Literal
 
 from torch import nn
 
-from strategies.networks.network import Network
+from scenarios.options import option
+from strategies.networks.network import Network, NetworkConfig
 from strategies.networks.unit import Unit
 
 
 @dataclass(frozen=True, kw_only=True)
-class MlpConfig:
-    """Options of `mlp`.
+class MlpConfig(NetworkConfig):
+    """Options of `mlp`, beside those of all networks.
 
     Attributes:
         hidden: widths of the hidden layers, for instance 400,400.
         norm: batch norm after each hidden layer, or none.
     """
 
-    hidden: tuple[int, ...] = (256, 256)
+    hidden: tuple[int, ...] = option((256, 256), low=1)
     norm: Literal["none", "batch"] = "none"
 
 

@@ -9,13 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from scenarios.errors import UserError
+from strategies.networks.norms import is_frozen
+
 OUT_OF_PLAY = -1e9
 """Logit of an output out of play: its softmax is exactly 0, and 0 times its logarithm still is 0, not NaN."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """Options that all networks share.
+
+    Attributes:
+        freeze: what is not trained: names of parameters (* stands for anything) or of parts (backbone); frozen batch norms keep their
+            statistics too.
+    """
+
+    freeze: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +170,42 @@ class Network(nn.Module):
         self.num_features = num_features
         self.head = Head(num_features, blocks)
 
+    def freeze(self, patterns: Sequence[str]) -> None:
+        """Take parameters out of training.
+
+        Args:
+            patterns: names of parameters (`*` stands for anything) or of parts (`backbone`, `backbone.0`).
+
+        Raises:
+            UserError: nothing is called so, or an experience would have nothing left to train.
+        """
+        parameters = dict(self.named_parameters())
+        for pattern in patterns:
+            found = [name for name in parameters if fnmatchcase(name, pattern) or name.startswith(f"{pattern}.")]
+            if not found:
+                known = ", ".join(list(parameters)[:4])
+                raise UserError(f"network.freeze={pattern} is the name of no parameter; they are called {known}, ...; or freeze backbone")
+            for name in found:
+                parameters[name].requires_grad_(False)
+        if any(not _trained(part) for part in self.head.blocks) and not _trained(self.backbone):
+            raise UserError("network.freeze leaves nothing to be trained; freeze less, for instance the backbone alone")
+
+    def train(self, mode: bool = True) -> Network:
+        """Set the mode; batch norms that are not trained stay in evaluation mode.
+
+        Args:
+            mode: training or evaluation.
+
+        Returns:
+            This network.
+        """
+        super().train(mode)
+        if mode:
+            for module in self.modules():
+                if is_frozen(module):
+                    module.eval()
+        return self
+
     def features(self, x: Tensor) -> Tensor:
         """What the head sees.
 
@@ -176,3 +228,7 @@ class Network(nn.Module):
             [B, K]; `OUT_OF_PLAY` where an output is not in play.
         """
         return self.head(self.features(x), in_play)
+
+
+def _trained(part: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in part.parameters())

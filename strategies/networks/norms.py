@@ -119,7 +119,7 @@ class Moments:
 
 
 def norms(network: nn.Module) -> dict[str, Norm]:
-    """Find the batch norms of a network.
+    """Find the batch norms of a network, those that are frozen excepted: they are fixed affine maps.
 
     Args:
         network: the network.
@@ -127,4 +127,19 @@ def norms(network: nn.Module) -> dict[str, Norm]:
     Returns:
         The batch norms by their names.
     """
-    return {name: module for name, module in network.named_modules() if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))}
+    found = {name: module for name, module in network.named_modules() if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))}
+    return {name: norm for name, norm in found.items() if not is_frozen(norm)}
+
+
+def is_frozen(module: nn.Module) -> bool:
+    """Whether a module is a batch norm that is not trained; it then normalises by its running statistics and leaves them as they are.
+
+    Args:
+        module: any module.
+
+    Returns:
+        True for a batch norm with parameters none of which takes a gradient.
+    """
+    if not isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) or not module.affine:
+        return False
+    return not any(parameter.requires_grad for parameter in module.parameters())

@@ -1,10 +1,45 @@
-"""The networks that there are. Reading this imports no torch."""
+"""The networks that there are. Reading this imports no torch.
+
+A user's own network is a class or a function that makes a backbone from the shape of an image; see `own`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 from scenarios.registry import Registry, Row
 
-networks = Registry(
+T = TypeVar("T", bound=Callable[..., Any])
+
+
+class NetworkRegistry(Registry):
+    """The registry of networks: what a user registers becomes the backbone of a network."""
+
+    def register(self, name: str, line: str, label: str = "") -> Callable[[T], T]:
+        """Decorate a class or a function of the user's own that makes a backbone; see `strategies.networks.own`.
+
+        Args:
+            name: what the user will type.
+            line: what it is, in one line.
+            label: what must stand beside the name wherever it is shown.
+
+        Returns:
+            The decorator.
+        """
+        add = super().register(name, line, label)
+
+        def wrap(backbone: T) -> T:
+            from strategies.networks.own import component
+
+            add(backbone)
+            self._loaded[name] = component(name, backbone)
+            return backbone
+
+        return wrap
+
+
+networks = NetworkRegistry(
     "network",
     [
         Row("mlp", "fully connected, ReLU, with or without batch norm", "strategies.networks.mlp:Mlp"),

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scenarios.options import option
-from strategies.networks.network import Network
+from strategies.networks.network import Network, NetworkConfig
 from strategies.networks.unit import Unit
 
 Shortcut = Literal["projection", "pad"]
@@ -169,8 +169,8 @@ class ResNet(Network):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResNet18Config:
-    """Options of `resnet18`.
+class ResNet18Config(NetworkConfig):
+    """Options of `resnet18`, beside those of all networks.
 
     Attributes:
         width: channels of the first stage; the others have 2, 4 and 8 times as many.
@@ -201,8 +201,8 @@ class ResNet18(ResNet):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResNet32Config:
-    """Options of `resnet32`.
+class ResNet32Config(NetworkConfig):
+    """Options of `resnet32`, beside those of all networks.
 
     Attributes:
         width: channels of the first stage; the others have 2 and 4 times as many.

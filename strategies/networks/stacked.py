@@ -12,7 +12,7 @@ from scenarios.errors import UserError
 from strategies.networks.network import OUT_OF_PLAY, Network
 from strategies.networks.resnet import PaddedShortcut
 from strategies.networks.stacking import Bounds, Plan, Selection, StackedLayer, StackedNorm, StackedShortcut, StackedUnit
-from strategies.networks.unit import replace_units, units
+from strategies.networks.unit import replace_units, require_units, units
 
 
 class StackedNetwork(nn.Module):
@@ -25,11 +25,16 @@ class StackedNetwork(nn.Module):
         plan: how layers are shared.
 
     Raises:
-        UserError: the network has parameters outside of units, which tasks cannot share by stacking.
+        UserError: the network cannot be taken apart, or is frozen in part.
     """
 
     def __init__(self, network: Network, channels: int, outputs: Sequence[range], plan: Plan) -> None:
         super().__init__()
+        require_units(network.backbone, "hnet-cnet")
+        if not all(parameter.requires_grad for parameter in network.parameters()):
+            raise UserError("hnet-cnet makes of each layer parts that its tasks train; leave network.freeze out, or choose another network")
+        if any(isinstance(unit.layer, nn.Conv2d) and unit.layer.groups > 1 for unit in units(network).values()):
+            raise UserError("hnet-cnet shares a layer's channels among tasks, which groups of convolutions forbid; choose another network")
         self.selection = Selection()
         self.outputs = tuple(outputs)
         self.width = network.head.width
@@ -70,13 +75,6 @@ class StackedNetwork(nn.Module):
             stacked[name] = StackedUnit(layer, norm)
             before, last = rows, unit.out_channels
         replace_units(network, lambda name, unit: stacked[name])
-        shared = tuple(f"{unit}." for unit in stacked)
-        loose = [name for name, _ in network.named_parameters() if not name.startswith(("head.", *shared))]
-        if loose:
-            raise UserError(
-                f"hnet-cnet shares out a network's units, and this network's {loose[0]} is in none; wrap its layers and batch norms in "
-                "strategies.networks.unit.Unit, or choose another --network"
-            )
         return before, last
 
     def features(self, x: Tensor, task: int) -> Tensor:

@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from scenarios.errors import UserError
 
 
 class Unit(nn.Module):
@@ -74,3 +77,32 @@ def replace_units(network: nn.Module, replacement: Callable[[str, Unit], nn.Modu
     for name, unit in units(network).items():
         parent, _, attribute = name.rpartition(".")
         setattr(network.get_submodule(parent), attribute, replacement(name, unit))
+
+
+def require_units(backbone: nn.Module, who: str) -> None:
+    """Refuse a backbone that cannot be taken apart into units.
+
+    Args:
+        backbone: the backbone.
+        who: the method that takes it apart.
+
+    Raises:
+        UserError: there is a layer or a batch norm outside units, or a unit whose parts are of another kind.
+    """
+    held = {id(part) for unit in units(backbone).values() for part in unit.modules()}
+    advice = "wrap each layer and its batch norm in strategies.networks.unit.Unit, or choose another --network"
+    for name, module in backbone.named_modules():
+        whose = f"'{name}' ({type(module).__name__})"
+        if isinstance(module, Unit):
+            _require_parts(module, name, who)
+        elif id(module) not in held and (isinstance(module, _BatchNorm) or [*module.parameters(recurse=False)]):
+            raise UserError(f"{who} takes networks apart into units, and {whose} lies in none; {advice}")
+
+
+def _require_parts(unit: Unit, name: str, who: str) -> None:
+    layer, norm = unit.layer, unit.norm
+    plain = not isinstance(layer, nn.Conv2d) or (layer.padding_mode == "zeros" and not isinstance(layer.padding, str))
+    if layer is not None and not (isinstance(layer, (nn.Linear, nn.Conv2d)) and plain):
+        raise UserError(f"{who} knows units of nn.Linear or nn.Conv2d with zeros as padding, given as numbers; '{name}' has {layer}")
+    if norm is not None and not (isinstance(norm, (nn.BatchNorm1d, nn.BatchNorm2d)) and norm.affine and norm.track_running_stats):
+        raise UserError(f"{who} knows units that end with an affine batch norm with running statistics; '{name}' has {norm}")

@@ -37,7 +37,8 @@ from strategies.penalties.strength import Scale, Strength
 from strategies.phase import Phase
 
 MEASURING_BATCH = 256
-"""Examples a batch of the measuring pass; only the `batch` estimator depends on it, and takes `train.batch_size` instead."""
+"""Examples a batch of the measuring pass. `exact` and `empirical` do not depend on it, `sampled` in which labels are drawn alone; `batch`
+does, and takes `train.batch_size` instead."""
 
 DEFAULT = (0.03, 1000.0)
 """Strength unless given, in the conventions `mean` and `published`."""

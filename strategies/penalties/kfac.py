@@ -66,7 +66,7 @@ class KfacConfig:
     factor_batches: int = option(200, low=1)
     label_draws: int = option(1, low=1)
     select_on_target: bool = False
-    select_learning_rates: tuple[float, ...] = option((0.1, 0.03, 0.01, 0.003), low=0)
+    select_learning_rates: tuple[float, ...] = option((0.1, 0.03, 0.01, 0.003), above=0)
     select_dampings: tuple[float, ...] = option((1e-5, 1e-4, 1e-3, 1e-2), low=0)
 
 
@@ -102,11 +102,16 @@ class Kfac(PenaltyStrategy):
 
         Returns:
             A penalty on units and, unless each task has its own, on the head.
+
+        Raises:
+            UserError: there are none that are trained.
         """
         config = self.config
         layers = merged_layers(self.network)
         if self.setup.scenario.setting == "task":
             layers = [layer for layer in layers if not layer.name.startswith("head.")]
+        if not layers:
+            raise UserError("kfac holds the layers that tasks share, and none of them is trained; choose a deeper network, or freeze less")
         options = MergedOptions(
             damping=config.damping,
             scale=config.scale,

@@ -28,21 +28,9 @@ from strategies.penalties.kfac import Kfac, KfacConfig
 
 @dataclass(frozen=True, kw_only=True)
 class XkfacConfig(KfacConfig):
-    """Options of `xkfac`.
+    """Options of `xkfac`, beside those of `kfac`.
 
     Attributes:
-        damping: delta, weight decay around the parameters that a task starts from.
-        scale: weights that bring penalty and loss to one scale: log, none or ratio.
-        accumulate: list keeps each task's factors (memory and time grow); running averages them.
-        input_tolerance: relative error (Frobenius) that a task's input factors may have, to be of low rank and quick; 0 keeps them whole.
-        tap: derivatives behind a layer's own batch norm (post_bn) or before it (pre_bn).
-        merge_stats: norms are merged with running statistics, as constants, or with the batch's, which are differentiated.
-        bn: train, or fixed: norms stay in evaluation mode once the first task is learned.
-        factor_batches: batches that a task's curvature is measured on.
-        label_draws: how often labels are drawn for each of them.
-        select_on_target: choose learning rate and damping of each task after the first on its validation data (scenario.validation_share).
-        select_learning_rates: what the learning rate is chosen from.
-        select_dampings: what the damping is chosen from.
         conv_inter: pairs in convolutions: virtual (positions are examples) or three (pairs inside images apart); image is refused.
         gate: keep pairs only where a norm in training mode lies behind the tap.
         input_pairs: A_1 measured, or taken for the square of the mean input (a dense product less in each step).

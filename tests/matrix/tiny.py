@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -53,7 +55,6 @@ class TinyConfig(SplitConfig):
     classes: int = 6
 
 
-@scenarios.register("tiny", "a few classes in three experiences")
 class Tiny:
     Config = TinyConfig
 
@@ -62,7 +63,6 @@ class Tiny:
         return Split.make(config, in_memory(request, config.classes))
 
 
-@scenarios.register("tiny-permuted", "three classes, permuted")
 class TinyPermuted:
     Config = PermutedConfig
 
@@ -71,8 +71,9 @@ class TinyPermuted:
         return Permuted.make(config, in_memory(request, 3))
 
 
-@networks.register("tiny-plain", "layers that no unit holds")
 class Plain(nn.Module):
+    """Layers that no unit holds."""
+
     def __init__(self, input_shape: tuple[int, int, int]) -> None:
         super().__init__()
         self.convolution = nn.Conv2d(input_shape[0], 4, 3, padding=1)
@@ -84,13 +85,29 @@ class Plain(nn.Module):
         return self.last(hidden.view(len(x), -1)).relu()
 
 
-@networks.register("tiny-units", "units of which one is frozen")
 def frozen_units(input_shape: tuple[int, int, int]) -> nn.Module:
+    """Units of which one is frozen."""
     first = Unit(nn.Conv2d(input_shape[0], 8, 3, padding=1), nn.BatchNorm2d(8)).requires_grad_(False)
     last = Unit(nn.Linear(8 * input_shape[1] * input_shape[2], 8))
     return nn.Sequential(first, nn.ReLU(), nn.Flatten(), last, nn.ReLU())
 
 
-@networks.register("tiny-attention", "layers whose gradients by example nobody knows")
 def attention(input_shape: tuple[int, int, int]) -> nn.Module:
+    """Layers whose gradients by example nobody knows."""
     return nn.Sequential(nn.Flatten(2), nn.LayerNorm(input_shape[1] * input_shape[2]), nn.Flatten(), nn.LazyLinear(8))
+
+
+@contextmanager
+def registered() -> Iterator[None]:
+    """While it lasts, what is above can be named."""
+    before = [(registry, dict(registry.rows), dict(registry._loaded)) for registry in (scenarios, networks)]
+    scenarios.register("tiny", "a few classes in three experiences")(Tiny)
+    scenarios.register("tiny-permuted", "three classes, permuted")(TinyPermuted)
+    networks.register("tiny-plain", "layers that no unit holds")(Plain)
+    networks.register("tiny-frozen", "units of which one is frozen")(frozen_units)
+    networks.register("tiny-attention", "layers whose gradients by example nobody knows")(attention)
+    try:
+        yield
+    finally:
+        for registry, rows, loaded in before:
+            registry.rows, registry._loaded = rows, loaded

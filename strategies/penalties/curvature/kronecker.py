@@ -190,7 +190,7 @@ def truncated(curvature: Kronecker, tolerance: float) -> Kronecker:
     """
     if tolerance == 0:
         return curvature
-    values, vectors = torch.linalg.eigh(curvature.right)
+    values, vectors = _eigh(curvature.right)
     values, vectors = values.flip(2).clamp(min=0), vectors.flip(3)
     size = values.shape[2]
     counts = torch.arange(size, device=values.device)
@@ -210,6 +210,21 @@ def truncated(curvature: Kronecker, tolerance: float) -> Kronecker:
         columns_GJDR = vectors[:, chosen, :, :columns] * weights.unsqueeze(2)
         low_rank[f"term {term}"] = LowRank(curvature.left[:, chosen], columns_GJDR, kept[:, None])
     return Kronecker(curvature.left[:, dense], curvature.right[:, dense], low_rank)
+
+
+DIVERGED = 1e8
+"""Second moments of a layer's inputs so large are those of a network whose training has diverged."""
+
+
+def _eigh(matrices: Tensor) -> tuple[Tensor, Tensor]:
+    try:
+        return torch.linalg.eigh(matrices)
+    except torch.linalg.LinAlgError:
+        if not float(matrices.abs().max()) < DIVERGED:
+            raise
+        # In single precision LAPACK gives up on some matrices of low rank, such as those of inputs that are nearly all padding.
+        values, vectors = torch.linalg.eigh(matrices.double())
+        return values.to(matrices), vectors.to(matrices)
 
 
 def mean(terms: Sequence[Kronecker], total: float) -> Kronecker:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from scenarios.errors import UserError
 from strategies.networks.network import Network
 from strategies.networks.norms import Norm, affine, norms, standardise_by
-from strategies.networks.unit import units
+from strategies.networks.unit import require_units, units
 
 FLOOR = 1e-5
 """The least variance that a norm is put in again with: dead channels have none."""
@@ -150,25 +150,28 @@ def merged_layers(network: Network) -> list[MergedLayer]:
         network: a backbone of units, and a head.
 
     Returns:
-        The units in the order in which the network holds them, then the head's blocks.
+        The units in the order in which the network holds them, then the head's blocks; without those that are frozen.
 
     Raises:
-        UserError: there is a norm with no layer before it, or there are parameters outside units.
+        UserError: there is a norm with no layer before it, there are parameters outside units, or units that are frozen in part.
     """
+    require_units(network.backbone, "K-FAC's merge")
     found = []
     for name, unit in units(network).items():
         if unit.layer is None:
             raise UserError(f"batch norm '{name}' has no layer before it to be merged into; choose a network without pre-activation blocks")
-        if unit.norm is not None and not isinstance(unit.norm, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            raise UserError(f"'{name}' ends with {type(unit.norm).__name__}; only batch norms can be merged: choose another network")
         found.append(MergedLayer(name, unit.layer, unit.norm, unit))
     for number, block in enumerate(network.head.blocks):
         assert isinstance(block, nn.Linear)
         found.append(MergedLayer(f"head.blocks.{number}", block, None, block))
-    known = {id(parameter) for each in found for parameter in each.module.parameters()}
-    if any(id(parameter) not in known for parameter in network.parameters()):
-        raise UserError("the network has parameters outside its units, which cannot be merged; choose a network made of units alone")
-    return found
+    return [layer for layer in found if _trained(layer)]
+
+
+def _trained(layer: MergedLayer) -> bool:
+    trained = {parameter.requires_grad for parameter in layer.module.parameters()}
+    if len(trained) > 1:
+        raise UserError(f"a layer is merged with its batch norm and its bias as one; freeze all of '{layer.name}' or nothing of it")
+    return True in trained
 
 
 @contextmanager

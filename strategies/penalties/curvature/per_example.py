@@ -50,7 +50,7 @@ def known_layers(network: nn.Module) -> list[nn.Module]:
         Its linear and convolutional layers and batch norms.
 
     Raises:
-        UserError: the network has parameters in layers of another kind.
+        UserError: the network has parameters in layers of another kind, or of a form that is not known.
     """
     layers = [layer for layer in network.modules() if next(layer.parameters(recurse=False), None) is not None]
     for layer in layers:

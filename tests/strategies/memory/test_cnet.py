@@ -187,5 +187,5 @@ def test_too_many_tasks_and_bad_shares_are_refused_before_training():
 def test_a_network_with_parameters_outside_of_units_is_refused(wrapped):
     layers = [nn.Linear(36, 9), nn.Linear(9, 9)]
     layers[:wrapped] = map(Unit, layers[:wrapped])
-    with pytest.raises(UserError, match=f"this network's {1 + wrapped}.weight is in none; wrap"):
+    with pytest.raises(UserError, match=rf"'{1 + wrapped}' \(Linear\) lies in none; wrap"):
         StackedNetwork(Network(nn.Sequential(nn.Flatten(), *layers), 9, BLOCKS), 1, BLOCKS, Plan(equal_shares(3), True))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from strategies.networks import build
-from strategies.networks.network import OUT_OF_PLAY, Head
+from strategies.networks.network import OUT_OF_PLAY, Head, Mixture
 from strategies.networks.registry import networks
 from strategies.networks.unit import Unit, replace_units, units
 
@@ -179,7 +179,7 @@ def test_a_mask_by_example_puts_outputs_out_of_play():
     head = Head(3, [range(0, 2), range(2, 4)])
     features = torch.randn(2, 3)
     mask = torch.tensor([[True, True, False, False], [False, False, True, True]])
-    logits = head(features, mask)
+    logits = head(features, Mixture(mask, head.ranges))
     assert torch.equal(logits[mask], head(features)[mask]) and (logits[~mask] == OUT_OF_PLAY).all()
 
 

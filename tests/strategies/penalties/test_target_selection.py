@@ -60,7 +60,7 @@ def test_it_ends_as_if_the_chosen_candidate_had_been_asked_for():
 
 def test_of_equal_candidates_the_one_with_more_damping_is_kept():
     setup = setup_with_validation()
-    options = {**GRID, "select_learning_rates": (0.0,), "select_dampings": (0.0, 1e-2, 1e-3)}
+    options = {**GRID, "select_learning_rates": (1e-30,), "select_dampings": (0.0, 1e-2, 1e-3)}
     strategy = run_stream(prepared("kfac", setup, **options), setup.scenario.experiences[:2])
     assert [row["damping"] for row in strategy.report()["selection"] if row["chosen"]] == [1e-2]
 

@@ -12,7 +12,6 @@ from runs.showing.progress import Progress
 from scenarios.experience import concatenate
 from strategies.networks.network import OUT_OF_PLAY, Head, Mixture, narrowed, renumbered
 from strategies.phase import TrainConfig
-from tests.matrix import tiny  # noqa: F401
 from tests.strategies.driver import make_setup, prepared, tiny_scenario
 
 SMALL = {"name": "mlp", "hidden": "8"}

@@ -1,0 +1,61 @@
+"""What neither a scenario nor a strategy can see alone: options that would have no effect together, or whose results would say nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from runs.config import EvaluateConfig
+from scenarios.episodes.episodic import EpisodicScenario
+from scenarios.errors import UserError
+from strategies.networks.norms import norms
+from strategies.phase import TrainConfig
+
+
+def check_options(scenario: Any, train: TrainConfig, evaluation: EvaluateConfig) -> None:
+    """Refuse options that a scenario leaves without effect, and a stream on which every answer is right by construction.
+
+    Args:
+        scenario: what will be met.
+        train: how networks are trained.
+        evaluation: how they are tested.
+
+    Raises:
+        UserError: there is such an option, or it is such a stream.
+    """
+    if isinstance(scenario, EpisodicScenario):
+        if train.augmentation != "none":
+            raise UserError("images of episodes are not augmented; leave train.augmentation out")
+        if train.batch_size != TrainConfig.batch_size:
+            raise UserError("a step of a learner of episodes is a meta-batch; set strategy.meta_batch instead of train.batch_size")
+        return
+    if evaluation.ensemble:
+        raise UserError("evaluate.ensemble is for learners of episodes; leave it out on a stream of classes")
+    if scenario.setting != "class" and all(len(experience.outputs) == 1 for experience in scenario.experiences):
+        raise UserError(
+            f"every experience has one class, so that in setting '{scenario.setting}' each answer is right by construction; "
+            "choose --setting class, or fewer scenario.tasks"
+        )
+
+
+def check_batches(scenario: Any, network: nn.Module, train: TrainConfig) -> None:
+    """Refuse batches of one example where batch norms have to normalise by them.
+
+    Args:
+        scenario: what will be met.
+        network: what is trained.
+        train: how.
+
+    Raises:
+        UserError: there would be such batches.
+    """
+    if isinstance(scenario, EpisodicScenario) or not norms(network):
+        return
+    advice = "or choose a network without batch norm (network.norm=none)"
+    if train.batch_size == 1:
+        raise UserError(f"batch norm has nothing to normalise by in batches of one example; raise train.batch_size, {advice}")
+    for experience in scenario.experiences:
+        if len(experience.train) == 1:
+            only = f"the only training example of experience {experience.index}"
+            raise UserError(f"batch norm has nothing to normalise by in {only}; raise scenario.train_examples, {advice}")
