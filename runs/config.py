@@ -250,7 +250,13 @@ def as_dict(config: Any) -> dict[str, Any]:
     Returns:
         Names to values, tuples as lists.
     """
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(config).items()}
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: plain(each) for key, each in value.items()}
+        return list(value) if isinstance(value, tuple) else value
+
+    return {key: plain(value) for key, value in dataclasses.asdict(config).items()}
 
 
 def to_yaml(resolved: Mapping[str, Any]) -> str:

@@ -223,7 +223,7 @@ class Engine:
             if self.hooks and moving:
                 batch = self.hooks.batch(batch)
             for update, optimizer, spec in moving:
-                if spec.schedule != "constant":
+                if not spec.schedule.constant:
                     optimizers.set_rate(optimizer, spec, step - 1, steps)
                 last = self._step(batch, update, optimizer)
                 if step == start + 1:
@@ -284,7 +284,7 @@ class Engine:
         torch.manual_seed(self.randomness.key("global", position.experience, position.phase, what))
 
     def _optimizer(self, update: Update, where: str) -> tuple[torch.optim.Optimizer, Optimizer]:
-        spec = update.optimizer or optimizers.describe(self.train)
+        spec = update.optimizer or Optimizer.of(self.train)
         living = self.own if where == "own" else self.optimizers
         if update.name not in living:
             living[update.name] = optimizers.make(spec, update.parameters())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
@@ -11,25 +10,46 @@ from typing import Any
 import torch
 from torch.nn import Parameter
 
-from strategies.phase import Optimizer, TrainConfig
+from scenarios.errors import UserError, nearest, shown
+from strategies.phase import Optimizer
+
+FUSED = ("sgd", "adam", "adamw")
+"""The kinds that have one kernel for all parameters on every device."""
 
 
-def describe(train: TrainConfig) -> Optimizer:
-    """The run's own optimiser.
-
-    Args:
-        train: how networks are trained.
+def kinds() -> dict[str, type[torch.optim.Optimizer]]:
+    """The optimisers of torch that step on gradients alone.
 
     Returns:
-        Its description.
+        Their names in lower case, and their classes.
     """
-    return Optimizer(
-        kind=train.optimizer,
-        learning_rate=train.learning_rate,
-        momentum=train.momentum,
-        weight_decay=train.weight_decay,
-        schedule=train.schedule,
-    )
+    found = {}
+    for name, kind in vars(torch.optim).items():
+        if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer:
+            found[name.lower()] = kind
+    return {name: kind for name, kind in found.items() if name not in ("lbfgs", "sparseadam")}
+
+
+def check(spec: Optimizer) -> None:
+    """See whether an optimiser can be made as it is described.
+
+    Args:
+        spec: its description.
+
+    Raises:
+        UserError: there is no such class, or it has no such option, or refuses a value.
+    """
+    known = kinds()
+    if spec.kind not in known:
+        raise UserError(f"unknown optimizer {shown(spec.kind)}{nearest(spec.kind, known)}")
+    taken = inspect.signature(known[spec.kind]).parameters
+    for name in spec.options:
+        if name not in taken or name in ("params", "lr", "momentum", "weight_decay"):
+            raise UserError(f"train.optimizer_options.{name} is no option of {spec.kind}{nearest(name, set(taken) - {'params', 'lr'})}")
+    try:
+        make(spec, [Parameter(torch.zeros(1, 1))])
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"train.optimizer={spec.kind} refuses its options: {error}") from error
 
 
 def make(spec: Optimizer, parameters: Iterable[Parameter] | Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
@@ -42,17 +62,15 @@ def make(spec: Optimizer, parameters: Iterable[Parameter] | Iterable[dict[str, A
     Returns:
         The optimiser; each group's `initial_lr` is where its schedule starts.
     """
+    kind = kinds()[spec.kind]
+    taken = inspect.signature(kind).parameters
+    given: dict[str, Any] = {"lr": spec.learning_rate, "weight_decay": spec.weight_decay, "momentum": spec.momentum, "betas": spec.betas}
     # Fused: one kernel instead of many; on a CPU Adam steps five times as fast, SGD twice.
-    given: list[Any] = list(parameters)
-    rate, decay = spec.learning_rate, spec.weight_decay
-    optimizer: torch.optim.Optimizer
+    given["fused"] = spec.kind in FUSED
+    options = {**{name: value for name, value in given.items() if name in taken}, **spec.options}
+    optimizer = eager(kind)(list(parameters), **options)  # type: ignore[arg-type]
     if spec.kind == "sgd":
-        optimizer = eager(torch.optim.SGD)(given, lr=rate, momentum=spec.momentum, weight_decay=decay, fused=True)
         _begin_momentum(optimizer)
-    elif spec.kind == "adam":
-        optimizer = eager(torch.optim.Adam)(given, lr=rate, betas=spec.betas, weight_decay=decay, fused=True)
-    else:
-        optimizer = eager(torch.optim.AdamW)(given, lr=rate, betas=spec.betas, weight_decay=decay, fused=True)
     for group in optimizer.param_groups:
         group.setdefault("initial_lr", group["lr"])
     return optimizer
@@ -99,9 +117,9 @@ def set_rate(optimizer: torch.optim.Optimizer, spec: Optimizer, step: int, total
         step: the step, from 0.
         total: steps in the phase.
     """
-    factor = 1.0 if spec.schedule == "constant" else 0.5 * (1 + math.cos(math.pi * step / total))
+    share = spec.schedule.share(step, total)
     for group in optimizer.param_groups:
-        group["lr"] = group["initial_lr"] * factor
+        group["lr"] = group["initial_lr"] * share
 
 
 def check_layouts(optimizer: torch.optim.Optimizer) -> None:

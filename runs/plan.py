@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from runs import config
+from runs import config, optimizers
 from runs.building import Builder
 from runs.checks import check_batches, check_options
 from runs.config import EvaluateConfig
@@ -30,7 +30,7 @@ from strategies.attacks.adversary import Adversary
 from strategies.base import Setup, Strategy
 from strategies.defences.defence import Defence
 from strategies.networks import networks as network_registry
-from strategies.phase import TrainConfig
+from strategies.phase import Optimizer, TrainConfig
 from strategies.probes.probe import Probe, ProbeSetup
 
 
@@ -129,8 +129,8 @@ def _default_root(scenario: Scenario) -> dict[str, str]:
 
 def _check_the_rest(request: Mapping[str, Any]) -> None:
     # What neither scenario nor strategy has to say about: mistakes in it are told before data are loaded.
-    for name, kind in (("train", TrainConfig), ("evaluate", EvaluateConfig)):
-        config.section(kind, request, name)
+    config.section(EvaluateConfig, request, "evaluate")
+    optimizers.check(Optimizer.of(config.section(TrainConfig, request, "train")))
     for name in filter(request.get, OPTIONAL):
         if request[name].get("name"):
             choose(request, name)

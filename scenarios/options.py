@@ -56,12 +56,24 @@ def build(config: type[C], values: Mapping[str, Any], path: str) -> C:
     fields = {field.name: field for field in dataclasses.fields(config)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(config)
     checked = {}
-    for name, value in values.items():
+    for name, value in _gathered(values, hints).items():
         if name not in fields:
             raise UserError(f"unknown option {path}.{shortened(str(name))}{nearest(str(name), fields)}")
         checked[name] = _convert(value, hints[name], f"{path}.{name}")
         _bound(checked[name], fields[name].metadata, f"{path}.{name}")
     return config(**checked)
+
+
+def _gathered(values: Mapping[str, Any], hints: Mapping[str, Any]) -> dict[str, Any]:
+    # `options.betas` is the entry `betas` of the option `options`, where that holds further options by name.
+    gathered: dict[str, Any] = {}
+    for name, value in values.items():
+        head, dot, entry = str(name).partition(".")
+        if dot and get_origin(hints.get(head)) is Mapping:
+            gathered[head] = {**gathered.get(head, {}), entry: value}
+        else:
+            gathered[str(name)] = {**gathered.get(head, {}), **value} if isinstance(value, Mapping) else value
+    return gathered
 
 
 def describe(config: type) -> list[tuple[str, str, Any, str]]:
@@ -93,6 +105,8 @@ def _in_words(kind: Any) -> str:
         return " or ".join(_in_words(argument) for argument in arguments)
     if origin is Literal:
         return "|".join(map(str, arguments))
+    if origin is Mapping:
+        return "options by name"
     if origin is tuple:
         return f"{_in_words(arguments[0])},..."
     return {int: "whole number", float: "number", bool: "true|false", str: "text", type(None): "none"}.get(kind, str(kind))
@@ -137,6 +151,10 @@ def _convert(value: Any, kind: Any, path: str) -> Any:
             if str(value).lower() == str(argument).lower():
                 return argument
         raise UserError(f"{path} must be one of {', '.join(map(str, arguments))}, not {shown(value)}")
+    if origin is Mapping:
+        if not isinstance(value, Mapping):
+            raise UserError(f"{path} holds options by name: set {path}.NAME=VALUE, not {shown(value)}")
+        return {str(name): _plain(each, f"{path}.{name}") for name, each in value.items()}
     if origin is tuple:
         parts = value.replace(" ", "").strip("[]()").split(",") if isinstance(value, str) else value
         if not isinstance(parts, (list, tuple)):
@@ -146,6 +164,24 @@ def _convert(value: Any, kind: Any, path: str) -> Any:
             raise UserError(f"{path} is empty; give it at least one value")
         return converted
     return _convert_scalar(value, kind, path)
+
+
+def _plain(value: Any, path: str) -> Any:
+    # An option whose type its owner knows: numbers, words and lists of numbers are told by how they are written.
+    if isinstance(value, str) and "," in value:
+        value = [part.strip() for part in value.split(",")]
+    if isinstance(value, (list, tuple)):
+        return tuple(_plain(part, path) for part in value)
+    for kind in (bool, int, float):
+        if kind is bool and str(value) in ("0", "1"):
+            continue
+        try:
+            return _convert_scalar(value, kind, path)
+        except UserError:
+            continue
+    if isinstance(value, str):
+        return value
+    raise UserError(f"{path} must be a number, a word, or a list of them, not {shown(value)}")
 
 
 def _convert_scalar(value: Any, kind: type, path: str) -> Any:

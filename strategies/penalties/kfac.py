@@ -158,7 +158,7 @@ class Kfac(PenaltyStrategy):
 
     def _training(self, experience: Experience, learning_rate: float) -> Phase:
         train = self.setup.train
-        optimizer = Optimizer(kind=train.optimizer, learning_rate=learning_rate, momentum=train.momentum, schedule=train.schedule)
+        optimizer = replace(Optimizer.of(train, learning_rate), weight_decay=0.0)
         update = Update(loss=self.loss, parameters=self.network.parameters, optimizer=optimizer, after_backward=self.add_penalty)
         batches = self.shuffled(experience.train)
         if self.config.select_on_target:

@@ -41,7 +41,7 @@ import scenarios
 from runs import optimizers
 from scenarios.experience import Experience
 from strategies.base import Setup, Strategy
-from strategies.phase import TrainConfig
+from strategies.phase import Optimizer, TrainConfig
 from tests.strategies.driver import make_setup, prepared, tiny_scenario
 
 STEPS = 10
@@ -59,7 +59,7 @@ def stepper(strategy: Strategy, experience: Experience, train: TrainConfig) -> C
         A function that makes one step.
     """
     update = next(phase for phase in strategy.phases(experience) if phase.updates).updates[0]
-    optimizer = optimizers.make(optimizers.describe(train), update.parameters())
+    optimizer = optimizers.make(Optimizer.of(train), update.parameters())
     strategy.train_mode()
 
     def step() -> None:

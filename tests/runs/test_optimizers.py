@@ -8,7 +8,11 @@ import sys
 import pytest
 import torch
 
-from runs.optimizers import eager
+import runs
+from runs.optimizers import check, eager, kinds, make
+from scenarios.errors import UserError
+from scenarios.options import build
+from strategies.phase import Optimizer, Schedule, TrainConfig
 
 CODE = """
 import sys
@@ -53,3 +57,73 @@ def test_a_class_made_otherwise_is_given_back_as_it_is() -> None:
             """A step that nothing wraps."""
 
     assert eager(Plain) is Plain
+
+
+@pytest.mark.parametrize("name", sorted(kinds()))
+def test_every_class_of_torch_makes_a_step_or_refuses_in_one_line(name: str) -> None:
+    spec = Optimizer.of(build(TrainConfig, {"optimizer": name, "learning_rate": 0.01}, "train"))
+    try:
+        check(spec)
+    except UserError as error:
+        assert "\n" not in str(error)
+        return
+    weight = torch.nn.Parameter(torch.ones(2, 2))
+    optimizer = make(spec, [weight])
+    weight.sum().backward()
+    optimizer.step()
+    assert not torch.equal(weight.detach(), torch.ones(2, 2))
+
+
+def test_options_of_its_own_class_reach_the_optimiser_and_are_written_down(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    train = {"iterations": 2, "optimizer": "nadam", "optimizer_options.betas": "0.8,0.9", "optimizer_options.momentum_decay": 0.01}
+    runs.simulate(scenario={"name": "split-digits", "tasks": 2}, strategy="naive", train=train, out=tmp_path / "run")
+    written = (tmp_path / "run" / "config.yaml").read_text()
+    assert "momentum_decay: 0.01" in written and "betas" in written
+    again = build(TrainConfig, {"optimizer_options": {"nesterov": "true", "dampening": "0"}}, "train")
+    assert again.optimizer_options == {"nesterov": True, "dampening": 0}
+    assert make(Optimizer.of(again), [torch.nn.Parameter(torch.ones(1))]).defaults["nesterov"] is True
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optimizer": "adm"}, "unknown optimizer 'adm'; did you mean"),
+        ({"optimizer": "lbfgs"}, "unknown optimizer"),
+        ({"optimizer_options.nesterv": True}, "is no option of sgd; did you mean nesterov"),
+        ({"optimizer_options.nesterov": True, "momentum": 0}, "refuses its options"),
+        ({"optimizer_options": 3}, "holds options by name"),
+    ],
+)
+def test_what_cannot_be_made_is_refused_before_data_are_read(options: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        runs.simulate(scenario="split-mnist", strategy="naive", train=options, data_root="nowhere")
+
+
+def reference(schedule: Schedule, total: int) -> list[float]:
+    """The step sizes of torch's own schedulers."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)
+    module = torch.optim.lr_scheduler
+    marks = [round(mark * total) for mark in schedule.milestones]
+    made = {
+        "constant": lambda: module.ConstantLR(optimizer, 1.0),
+        "cosine": lambda: module.CosineAnnealingLR(optimizer, total),
+        "linear": lambda: module.LinearLR(optimizer, 1.0, 0.0, total),
+        "multistep": lambda: module.MultiStepLR(optimizer, marks, schedule.factor),
+        "step": lambda: module.StepLR(optimizer, marks[0], schedule.factor),
+    }[schedule.kind]()
+    rates = []
+    for _ in range(total):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        made.step()
+    return rates
+
+
+@pytest.mark.parametrize("kind", ["constant", "cosine", "linear", "multistep", "step"])
+def test_schedules_are_torchs(kind: str) -> None:
+    schedule = Schedule(kind=kind, milestones=(0.3, 0.8), factor=0.5)  # type: ignore[arg-type]
+    found = [schedule.share(step, 40) for step in range(40)]
+    assert found == pytest.approx(reference(schedule, 40), abs=1e-9)
+    warm = Schedule(kind=kind, milestones=(0.3, 0.8), factor=0.5, warmup=0.25)  # type: ignore[arg-type]
+    rising = [min(1.0, (step + 1) / 10) for step in range(40)]
+    assert [warm.share(step, 40) for step in range(40)] == pytest.approx([a * b for a, b in zip(rising, found)])

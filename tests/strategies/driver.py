@@ -221,7 +221,7 @@ def _run_phase(
 
 def _step(update: Update, batch: Any, kept: tuple[torch.optim.Optimizer, list[Any]], share: float, train: TrainConfig) -> None:
     optimizer, rates = kept
-    if (update.optimizer.schedule if update.optimizer else train.schedule) == "cosine":
+    if (update.optimizer.schedule.kind if update.optimizer else train.schedule) == "cosine":
         factor = 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * share))))
         for group, rate in zip(optimizer.param_groups, rates):
             group["lr"] = rate * factor
