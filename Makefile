@@ -1,4 +1,4 @@
-.PHONY: check test lint types benchmark mutants
+.PHONY: check test lint types benchmark mutants fuzz
 
 check: lint types test
 
@@ -16,3 +16,6 @@ benchmark:
 
 mutants:
 	python -m tests.mutants
+
+fuzz:
+	FUZZ=1000 python -m pytest tests/runs/test_fuzz.py tests/runs/test_moments.py --timeout 3600

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 try:
     import typer
 
-    from runs.stopping import DONE, INTERRUPTED, MISTAKE, NO_ROOM, STOPPED, in_words
+    from runs.stopping import DONE, INTERRUPTED, MISTAKE, NO_ROOM, STOPPED, as_written, in_words
     from scenarios.errors import UserError, shortened
 except KeyboardInterrupt:
     os.write(2, b"interrupted\n")
@@ -109,8 +109,9 @@ def plot(runs: Annotated[list[Path], typer.Argument(help="Run directories.")]) -
     from runs import plots
 
     for folder in runs:
-        for path in plots.draw(folder):
-            typer.echo(str(path))
+        with as_written(str(folder)):
+            for path in plots.draw(folder):
+                typer.echo(str(path))
 
 
 @app.command()

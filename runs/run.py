@@ -24,6 +24,7 @@ from runs.recording.store import FORMAT, Store, comparable, differences, load_ch
 from runs.selection import Ensemble, Selection
 from runs.showing.progress import Progress
 from runs.showing.tables import write_matrix
+from runs.stopping import MISSHAPEN
 from scenarios.episodes.episodic import EpisodicScenario
 from scenarios.errors import UserError, shortened
 from scenarios.experience import Scenario
@@ -306,7 +307,7 @@ class Run:
             known = int(state["metrics_length"])
             self._check_restored(known)
             return known
-        except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        except MISSHAPEN as error:
             what = f"{type(error).__name__}: {shortened(error)}"
             raise UserError(f"the checkpoint does not fit this configuration ({what}); start again in another --out") from error
 

@@ -180,7 +180,7 @@ def redraw(folder: Path) -> list[Path]:
     from runs import plots
     from runs.recording import store
 
-    with store.claim(folder):
+    with store.claim(folder), stopping.as_written(str(folder)):
         files.sweep(folder)
         return plots.draw(folder, missing=True)
 
@@ -245,14 +245,14 @@ def compare(folders: Sequence[Path], out: Path, *, mixed: bool, formats: str = "
     for name in wanted:
         if name not in written.FORMATS:
             raise UserError(f"--format {name} does not exist{nearest(name, written.FORMATS)}")
-    groups = comparison.collect(folders, mixed=mixed)
-    table = comparison.table(groups)
     console = terminal.console()
-    console.print(comparison.render(table))
-    files = written.write(table, out, wanted)
-    figures = [plots.draw_comparison(groups, out / "forgetting_curves.png"), *plots.draw_attacks(groups, out)]
-    told = f"figure{'s' if len(figures) > 1 else ''} {', '.join(map(str, figures))}, table {', '.join(map(str, files))}"
-    console.print(told)
+    with stopping.as_written(", ".join(map(str, folders))):
+        groups = comparison.collect(folders, mixed=mixed)
+        table = comparison.table(groups)
+        console.print(comparison.render(table))
+        tables = written.write(table, out, wanted)
+        figures = [plots.draw_comparison(groups, out / "forgetting_curves.png"), *plots.draw_attacks(groups, out)]
+    console.print(f"figure{'s' if len(figures) > 1 else ''} {', '.join(map(str, figures))}, table {', '.join(map(str, tables))}")
 
 
 def recipe(name: str, out: Path | None, data_root: Path | None, scale: str, *, rows: str | None, repeat: bool) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from pickle import PickleError
 
-from scenarios.errors import shortened
+from scenarios.errors import UserError, shortened
 
 DONE, MISTAKE, STOPPED, INTERRUPTED = 0, 2, 3, 130
 """Exit codes: all is well; the user has to ask for something else; a run stopped, and can go on; Ctrl-C."""
@@ -26,6 +29,10 @@ HINTS = {
 }
 
 
+MISSHAPEN = (ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, PickleError, RuntimeError, TypeError, ValueError)
+"""What reading a file raises whose values are of another kind than those that were written."""
+
+
 class StoppedError(Exception):
     """A run stopped before its end.
 
@@ -37,6 +44,25 @@ class StoppedError(Exception):
     def __init__(self, line: str, exit_code: int) -> None:
         super().__init__(line)
         self.exit_code = exit_code
+
+
+@contextlib.contextmanager
+def as_written(what: str) -> Iterator[None]:
+    """While it lasts, what is read was written by a run; where it has another form, somebody has changed it since.
+
+    Args:
+        what: the files' directory.
+
+    Raises:
+        UserError: a file does not have the form that a run gives it.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except MISSHAPEN as error:
+        found = f"{type(error).__name__}: {shortened(error, 100)}"
+        raise UserError(f"the files in {shortened(what, 300)} are not as a run writes them ({found}); repeat the run") from error
 
 
 def in_words(error: OSError) -> str:

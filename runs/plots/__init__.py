@@ -62,9 +62,8 @@ def draw(directory: Path, *, missing: bool = False) -> list[Path]:
     """
     run = directories.read(directory)
     paths = {name: run.directory / "plots" / f"{name}.png" for name in PLOTS}
-    with style.literal():
-        drawn = {name: plot(run) for name, plot in PLOTS.items() if not (missing and paths[name].exists())}
-        return [style.save(figure, paths[name]) for name, figure in drawn.items() if figure]
+    drawn = {name: plot(run) for name, plot in PLOTS.items() if not (missing and paths[name].exists())}
+    return [style.save(figure, paths[name]) for name, figure in drawn.items() if figure]
 
 
 def draw_attacks(groups: Sequence[Group], folder: Path) -> list[Path]:
@@ -77,8 +76,7 @@ def draw_attacks(groups: Sequence[Group], folder: Path) -> list[Path]:
     Returns:
         The files; none where the runs were not attacked.
     """
-    with style.literal():
-        return [style.save(figure, folder / f"{name}.png") for name, figure in attacks.compared(groups).items()]
+    return [style.save(figure, folder / f"{name}.png") for name, figure in attacks.compared(groups).items()]
 
 
 def draw_comparison(groups: Sequence[Group], path: Path) -> Path:
@@ -94,8 +92,7 @@ def draw_comparison(groups: Sequence[Group], path: Path) -> Path:
     Raises:
         UserError: the runs have no accuracy matrices.
     """
-    with style.literal():
-        figure = compare_few_shot(groups) or compare(groups)
-        if figure is None:
-            raise UserError("these runs have no accuracy matrix to draw; read their table instead")
-        return style.save(figure, path)
+    figure = compare_few_shot(groups) or compare(groups)
+    if figure is None:
+        raise UserError("these runs have no accuracy matrix to draw; read their table instead")
+    return style.save(figure, path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from runs.recording import files
@@ -21,15 +21,6 @@ INK, GREY, PALE = "#1a1a1a", "#6b6b6b", "#dcdcdc"
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#8C8C00")
 """Okabe and Ito's colours, the ones that stand out on white first; its yellow and black give way to violet and olive of the same spirit."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
-
-
-def literal() -> contextlib.AbstractContextManager[None]:
-    """While it lasts, text is drawn as it is: the dollar signs of a class's name do not begin a formula.
-
-    Returns:
-        A context.
-    """
-    return rc_context({"text.parse_math": False, "text.usetex": False})
 
 
 def figure(width: float, height: float, title: str, caption: str) -> tuple[Figure, SubFigure]:
@@ -141,7 +132,7 @@ def spread(places: Sequence[float], gap: float, low: float, high: float) -> list
 
 
 def save(drawn: Figure, path: Path) -> Path:
-    """Write a figure as PNG, whole or not at all.
+    """Write a figure as PNG, whole or not at all; the dollar signs of a class's name begin no formula.
 
     Args:
         drawn: the figure.
@@ -151,6 +142,9 @@ def save(drawn: Figure, path: Path) -> Path:
         The path.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with files.replacing(path) as file:
+    for text in drawn.findobj(Text):
+        text.set_parse_math(False)
+    # The context is for labels of ticks, which are made while they are drawn.
+    with rc_context({"text.parse_math": False}), files.replacing(path) as file:
         drawn.savefig(file, format="png", dpi=200)
     return path

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from scenarios.errors import UserError
+from runs.stopping import NO_ROOM
+from scenarios.errors import UserError, shortened
 
 
 @contextlib.contextmanager
@@ -41,6 +42,31 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         if isinstance(error, OSError) and error.filename in (None, str(part)):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+@contextlib.contextmanager
+def making(folder: Path) -> Iterator[None]:
+    """While it lasts, a directory is made; that it cannot be is a mistake of the user's, but for a full disk.
+
+    Args:
+        folder: the directory.
+
+    Raises:
+        UserError: there can be no such directory.
+        OSError: the disk is full.
+    """
+    reason = ""
+    try:
+        yield
+    except RecursionError:
+        # More folders in folders, none of which is there, than the library can make.
+        reason = "too many folders"
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
+        reason = error.strerror or str(error)
+    if reason:
+        raise UserError(f"cannot write to {shortened(folder, 300)} ({reason}); choose another --out")
 
 
 def write_text(path: Path, text: str) -> None:

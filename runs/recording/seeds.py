@@ -41,7 +41,8 @@ class Seeds:
 
     def write(self) -> None:
         """Write down what is asked for."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with files.making(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         content = {"first_seed": self.seeds.start, "seeds": len(self.seeds), "request": config.absolute(config.checked(self.request))}
         files.write_text(self.folder / FILE, config.to_yaml(content))
 

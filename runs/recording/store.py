@@ -22,7 +22,6 @@ from filelock import BaseFileLock, FileLock, Timeout
 from runs import config
 from runs.recording import files
 from runs.recording.code import code
-from runs.stopping import NO_ROOM
 from scenarios.errors import UserError, shortened
 
 
@@ -154,23 +153,17 @@ def claim(folder: Path) -> BaseFileLock:
 
     Raises:
         UserError: another process holds it, or it cannot be written.
-        OSError: the disk is full.
     """
     path, owner = folder / ".lock", ""
-    try:
+    with files.making(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path, timeout=0)
-        lock.acquire()
-    except Timeout:
-        with contextlib.suppress(OSError):
-            owner = path.read_text().strip()
-        raise UserError(f"{folder} is in use by process {owner or 'unknown'}; wait for it, or choose another --out") from None
-    except RecursionError as error:
-        raise UserError(f"cannot write to {shortened(folder, 300)} (folders in folders in folders); choose another --out") from error
-    except OSError as error:
-        if error.errno in NO_ROOM:
-            raise
-        raise UserError(f"cannot write to {shortened(folder, 300)} ({error.strerror}); choose another --out") from error
+        try:
+            lock = FileLock(path, timeout=0)
+            lock.acquire()
+        except Timeout:
+            with contextlib.suppress(OSError):
+                owner = path.read_text().strip()
+            raise UserError(f"{folder} is in use by process {owner or 'unknown'}; wait for it, or choose another --out") from None
     # For the message above alone: Windows does not let another handle write to a locked file.
     with contextlib.suppress(OSError):
         path.write_text(str(os.getpid()))

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from runs.recording.files import write_text
+from runs.recording.files import making, write_text
 from runs.showing.compare import Table, cell
 
 
@@ -105,7 +105,8 @@ def write(content: Table, folder: Path, formats: Iterable[str] = ("markdown", "c
     Returns:
         The files.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with making(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name in formats:
         file, text = FORMATS[name]

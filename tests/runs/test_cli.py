@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from runs import cli
+from tests.runs.command import call
 
 QUICK = ["--scenario", "split-digits", "--strategy", "naive", "--set", "train.epochs=1", "--set", "network.hidden=16"]
 
@@ -155,6 +156,7 @@ def test_a_divergence_stops_with_exit_code_3_and_names_the_checkpoint(tmp_path: 
     assert code == 3
     assert error.count("\n") == 1
     assert "no longer a finite number: experience 0, phase 'train'" in error and "checkpoint.pt" in error
+    assert "begin again with a lower rate: --out NEW --set train.learning_rate=1e+29" in error
     assert (tmp_path / "run" / "checkpoint.pt").exists()
 
 
@@ -257,9 +259,46 @@ def test_a_strategy_of_the_users_own_runs(tmp_path: Path) -> None:
     assert "naive under another name" in out
 
 
-def test_a_failing_import_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("1/0")
-    code, _, error = simulate(*QUICK, "--import", "mine.py", folder=tmp_path)
-    assert code == 2
-    assert "mine.py failed: ZeroDivisionError: division by zero" in error
-    assert error.count("\n") == 1
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("1/0", "ZeroDivisionError: division by zero"),
+        ("import sys; sys.exit(0)", "SystemExit: 0"),
+        ("quit()", "SystemExit: None"),
+        ("raise ValueError('a\\nb' * 5000)", "ValueError: a ba ba b"),
+        ("def f(:", "SyntaxError: invalid syntax"),
+        ("import nonesuch", "ModuleNotFoundError: No module named 'nonesuch'"),
+        ("\0", "null bytes"),
+    ],
+)
+def test_a_failing_import_is_one_line(content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(content)
+    code, _, error = call(*QUICK, "--import", tmp_path / "mine.py", "--out", tmp_path / "run")
+    assert code == 2 and f"{tmp_path / 'mine.py'} failed: " in error and message in error
+    assert error.count("\n") == 1 and len(error) < 1100
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("out", ["file", "/dev/null", "a" * 300, "file/run", "loop", "nowhere", "/".join(3000 * "a"), "thesis"])
+def test_an_output_that_is_no_directory_is_refused(out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "nowhere").symlink_to("gone")
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "thesis.tex").touch()
+    for arguments in ([], ["--seeds", "2"]) if out != "thesis" else ([],):
+        code, _, error = call(*QUICK, "--out", out, *arguments)
+        assert code == 2 and error.count("\n") == 1 and len(error) < 1100, error
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "loop", "nowhere", "thesis", "thesis.tex"]
+
+
+def test_too_few_file_handles_are_one_line(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 10
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 1, before[1]))
+    try:
+        code, _, error = call(*QUICK, "--out", tmp_path / "run")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert code in (2, 3) and error.count("\n") == 1 and "Too many open files" in error, error

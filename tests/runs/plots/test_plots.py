@@ -1,3 +1,5 @@
+import warnings
+
 import numpy
 import pytest
 from hypothesis import given
@@ -159,3 +161,14 @@ def _tensor(run):
     import torch
 
     return torch.from_numpy(run.matrix()[2])
+
+
+@pytest.mark.parametrize("name", ["a $\\frac{1$", "$x^$, $y", "_hidden", "漢 [/bold]\n%", "a" * 500])
+def test_names_are_drawn_as_they_are(tmp_path, name):
+    run = make_run(tmp_path / "run", experiences=2, scenario=f"split-{name}", strategy=name)
+    _, initial, matrix = tables.read_matrix(run / "accuracy_matrix.csv")
+    tables.write_matrix(run / "accuracy_matrix.csv", [name, f"{name} 2"], initial, matrix)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")
+        assert len(plots.draw(run)) == 2
+        plots.draw_comparison(compare.collect([run]), tmp_path / "comparison.png")
