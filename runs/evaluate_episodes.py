@@ -106,7 +106,7 @@ def episode_accuracies(
         for first in range(start, stop, chunk):
             batch = stream.batch(first, min(chunk, stop - first))
             logits = strategy.episode_logits(batch, steps=start < several)
-            accuracies = _accuracy(logits if logits.dim() == 4 else logits[None], batch)
+            accuracies = accuracies_of(logits if logits.dim() == 4 else logits[None], batch)
             last.append(accuracies[-1])
             if start < several:
                 every.append(accuracies)
@@ -115,7 +115,16 @@ def episode_accuracies(
     return torch.cat(last).cpu(), steps, int(sum(queries))
 
 
-def _accuracy(logits: Tensor, batch: EpisodeBatch) -> Tensor:
+def accuracies_of(logits: Tensor, batch: EpisodeBatch) -> Tensor:
+    """The share of right answers in each episode.
+
+    Args:
+        logits: [..., E, Q, N].
+        batch: the episodes.
+
+    Returns:
+        float64 [..., E].
+    """
     right = (logits.argmax(-1) == batch.query_y).double()
     if batch.query_mask is None:
         return right.mean(-1)

@@ -106,7 +106,7 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
     strategy = strategy_class(chosen.strategy.options)
     strategy.prepare(Setup(scenario, chosen.train, builder, randomness, device))
     check_batches(scenario, strategy.network, chosen.train)
-    if attack:
+    if attack and not isinstance(scenario, EpisodicScenario):
         attack.prepare(scenario)
         check(attack, defence, strategy)
     if defence:

@@ -102,7 +102,7 @@ class Run:
         self.position = Position()
         self.engine = Engine(plan.strategy, plan.train, plan.randomness, plan.device, self.progress, self.reached)
         self.contest: Contest | None = None
-        if plan.attack or plan.defence:
+        if (plan.attack or plan.defence) and not isinstance(plan.scenario, EpisodicScenario):
             named = {section: str(plan.resolved[section]["name"]) for section in config.OPTIONAL if section in plan.resolved}
             self.contest = Contest(plan.strategy, plan.scenario, plan.randomness, plan.attack, plan.defence, self.store, named)
             self.engine.hooks = self.contest
@@ -349,6 +349,8 @@ class Run:
         artefacts = {**self.plan.strategy.artefacts(), **(self.contest.artefacts() if self.contest else {})}
         if isinstance(self.plan.scenario, EpisodicScenario):
             artefacts = {**artefacts, **diagnostics(self.plan.strategy, self.plan.scenario)}
+            if self.plan.attack:
+                self.extra["attack"] = attacked_episodes(self.plan)
         if self.plan.test_scenario is not None:
             self.extra["cross_domain"] = cross_domain(self.plan)
         if self.plan.resolved.get("diagnose") == "curvature":
@@ -428,6 +430,23 @@ def cross_domain(plan: Plan) -> dict[str, Any]:
     assert plan.test_scenario is not None
     result = evaluate_episodes(plan.strategy, plan.test_scenario, batch_size=plan.evaluation.batch_size)
     return {"scenario": plan.test_scenario.name, **result.summary["few_shot_accuracy"]}
+
+
+def attacked_episodes(plan: Plan) -> dict[str, Any]:
+    """Few-shot accuracy with support sets as they are, under noise, and attacked.
+
+    Args:
+        plan: with an adversary that can alter support sets.
+
+    Returns:
+        The adversary's name and the accuracies.
+    """
+    from runs.evaluate_attacked import attacked_episodes as attacked
+    from strategies.attacks.adversary import BoundedAdversary
+
+    assert isinstance(plan.scenario, EpisodicScenario) and isinstance(plan.attack, BoundedAdversary)
+    found = attacked(plan.strategy, plan.scenario, plan.attack, plan.randomness, plan.evaluation.batch_size)
+    return {"name": plan.resolved["attack"]["name"], **found}
 
 
 def curvature(plan: Plan) -> list[dict[str, Any]]:

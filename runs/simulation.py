@@ -99,7 +99,7 @@ def carry_out(plan: Plan, out: Path | None, *, resume: bool, progress: Progress)
         torch.backends.cudnn.deterministic = True
         torch.cuda.reset_peak_memory_stats(plan.device)
     try:
-        run = Run(plan, store, progress, controls_of(plan, out, progress) if plan.attack else {})
+        run = Run(plan, store, progress, controls_of(plan, out, progress) if plan.attack and plan.scenario.setting != "episodic" else {})
         with Interrupts(run.engine):
             return run.go(resume)
     finally:

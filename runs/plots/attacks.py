@@ -100,7 +100,7 @@ def compared(groups: Sequence[Group]) -> dict[str, Figure]:
         Figures by file name, those that the groups call for: `target_curves`, `victims_defences` where there are several defences, and
         `drop_epsilon` where one victim met several radii. Empty where a group was not attacked.
     """
-    if not all("drop" in run.summary.get("attack", {}) for group in groups for run in group.runs):
+    if not all("curves" in run.summary.get("attack", {}) for group in groups for run in group.runs):
         return {}
     drawn = {"target_curves": _curves(groups), "victims_defences": _heat(groups), "drop_epsilon": _radii(groups)}
     return {name: figure for name, figure in drawn.items() if figure is not None}

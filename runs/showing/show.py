@@ -36,7 +36,7 @@ def run(result: RunResult, console: Console) -> None:
     if line:
         console.print(line, style="bold")
     if "drop" in summary.get("attack", {}):
-        attack(result, console)
+        (attack if "target" in summary["attack"] else attacked_support)(result, console)
     if "routing" in summary:
         routing(summary, console)
     if "pl_accuracy" in summary:
@@ -73,6 +73,21 @@ def attack(result: RunResult, console: Console) -> None:
     console.print(f"in points: {parts}; crafting took {found['crafting_seconds']:.1f} s")
     for index, each in result.summary.get("defence", {}).get("detection", {}).items():
         console.print(f"altered examples of '{result.names[int(index)]}' detected with area under the ROC curve {each['auc']:.3f}")
+
+
+def attacked_support(result: RunResult, console: Console) -> None:
+    """Print few-shot accuracy with altered support sets.
+
+    Args:
+        result: an attacked run of a learner of episodes.
+        console: where to.
+    """
+    from strategies.attacks.registry import attacks
+
+    found = result.summary["attack"]
+    percent = {name: f"{100 * found[name]:.2f} ± {100 * found[f'{name}_ci95']:.2f} %" for name in ("clean", "noise", "attacked")}
+    told = ", ".join(f"{word} {percent[name]}" for name, word in (("clean", "clean"), ("noise", "under noise"), ("attacked", "attacked")))
+    console.print(f"{attacks.shown(found['name'])} on the support sets of {found['episodes']} test episodes: {told}", style="bold")
 
 
 def few_shot(summary: Mapping[str, Any], console: Console) -> None:

@@ -14,6 +14,7 @@ class Noise(BoundedAdversary):
     """Random changes of full size."""
 
     Config = BoundedConfig
+    settings = BoundedAdversary.settings | {"episodic"}
 
     def control(self) -> None:
         """It is the control itself."""

@@ -9,6 +9,9 @@ target's loss. Labels of the new experience are kept.
 A learner that penalises leaving old parameters stores nothing of the old data, so it cannot see that an old experience is being damaged:
 at its anchor the penalty's gradient is 0, and parameters of small importance are free.
 
+Against learners of episodes it alters the support sets of test episodes instead (see `episodes`): of the options, epsilon, norm, steps and
+step_size count there.
+
 Only parameters that both losses reach count: shared heads do, heads of their own do not. The penalty is not part of the gradient that is
 shaped; with `importance` known, each parameter counts by how freely it may move.
 """
@@ -57,6 +60,7 @@ class TaskPoison(Crafting):
     """Damages a chosen earlier experience through the data of a later one."""
 
     Config = TaskPoisonConfig
+    settings = Crafting.settings | {"episodic"}
     config: TaskPoisonConfig
 
     def prepare(self, scenario: Scenario) -> None:
