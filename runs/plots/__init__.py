@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from runs.plots import attacks, style
 from runs.plots.comparison import compare
 from runs.plots.curves import forgetting_curves
+from runs.plots.disposal import pl_by_size, pl_by_steps, trade_off
 from runs.plots.episodes import adaptation, compare_few_shot, inside, training_curve
 from runs.plots.matrix import accuracy_matrix
 from runs.plots.routing import capacity, generated_samples, task_confusion
@@ -46,6 +47,8 @@ PLOTS: dict[str, Callable[[Run], Figure | None]] = {
     "target_curve": attacks.target_curve,
     "poisoned_pictures": attacks.poisoned_pictures,
     "detection": attacks.detection,
+    "pl_by_size": pl_by_size,
+    "pl_by_steps": pl_by_steps,
 }
 """File name to drawing."""
 
@@ -84,14 +87,16 @@ def draw_comparison(groups: Sequence[Group], path: Path) -> Path:
 
     Args:
         groups: at least one.
-        path: the PNG file.
+        path: the PNG file; of disposals, whose picture is another, its folder alone counts.
 
     Returns:
-        The path.
+        The file.
 
     Raises:
         UserError: the runs have no accuracy matrices.
     """
+    if figure := trade_off(groups):
+        return style.save(figure, path.with_name("trade_off.png"))
     figure = compare_few_shot(groups) or compare(groups)
     if figure is None:
         raise UserError("these runs have no accuracy matrix to draw; read their table instead")

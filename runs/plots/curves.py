@@ -46,8 +46,9 @@ def forgetting_curves(run: Run) -> Figure | None:
     for index in range(count):
         look = {"marker": style.MARKERS[index], "markersize": 4.5, "linewidth": 1.6} if few else MANY
         axes.plot(places[index:], matrix[index:, index], color=hues[index], zorder=3, **look)
-    axes.plot(places, average, color="white", linewidth=4.4, zorder=2 if few else 4)
-    axes.plot(places, average, color=style.INK, linewidth=2.4, linestyle=(0, (4, 1.5)), zorder=2 if few else 5)
+    if not numpy.isnan(average[-1]):
+        axes.plot(places, average, color="white", linewidth=4.4, zorder=2 if few else 4)
+        axes.plot(places, average, color=style.INK, linewidth=2.4, linestyle=(0, (4, 1.5)), zorder=2 if few else 5)
     style.accuracy_axes(axes, float(numpy.nanmin(matrix[numpy.tril_indices(count)])), count, "experiences learned")
     axes.set_xlim(1 - 0.03 * count, count + 0.02 * count)
     axes.set_ylabel("accuracy on the experience", fontsize=9.5, color=style.INK)

@@ -183,8 +183,10 @@ def _notes(groups: Sequence[Group], rows: Sequence[Row]) -> Iterable[str]:
 
 
 def _said_twice(column: Column, groups: Sequence[Group]) -> bool:
-    # One domain's few-shot accuracy is the average over experiences as well.
+    # One domain's few-shot accuracy is the average over experiences as well; what a disposal forgets is the source through its old head.
     summaries = [run.summary for group in groups for run in group.runs]
+    if column.key in ("average_forgetting", "backward_transfer") and all("unlearning" in summary for summary in summaries):
+        return True
     single = all("few_shot_accuracy" in summary and len(summary["experiences"]) == 1 for summary in summaries)
     return single and column.key == "average_accuracy"
 

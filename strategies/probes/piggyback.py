@@ -38,8 +38,8 @@ class PiggybackConfig:
 
     Attributes:
         on: the experience that is stolen back; none for the source of a transfer, else the first.
-        per_class: sizes of the subsets, in examples of each class.
-        percent: further sizes, in per cent of the training set.
+        per_class: sizes of the subsets, in examples of each class; none for sizes in per cent alone.
+        percent: further sizes, in per cent of the training set; none for no further.
         subsets: subsets of each size, over which accuracies are averaged.
         piggybackers: what the thief does: fresh-head, linear-probe, warm-up, reinit, rescale, distil, retain-only; the first gives PL
             accuracy its name, all of them (the others at the last size of per_class) give its best.
@@ -59,13 +59,13 @@ class PiggybackConfig:
     """
 
     on: int | None = option(None, low=0)
-    per_class: tuple[int, ...] = option((5, 20, 100), low=1)
-    percent: tuple[float, ...] = option((), low=0, high=100)
+    per_class: tuple[int, ...] | None = option((5, 20, 100), low=1)
+    percent: tuple[float, ...] | None = option(None, low=0, high=100)
     subsets: int = option(3, low=1)
     piggybackers: tuple[str, ...] = piggybackers.NAMES
-    rates: tuple[float, ...] = option((0.1, 0.03, 0.01, 0.001), low=0)
-    steps: int = option(300, low=1)
-    looks: tuple[int, ...] = option((10, 30, 100), low=1)
+    rates: tuple[float, ...] = option((0.1, 0.03, 0.01), low=0)
+    steps: int = option(200, low=1)
+    looks: tuple[int, ...] = option((10, 30, 80), low=1)
     batch_size: int = option(32, low=1)
     momentum: float = option(0.9, low=0, high=1)
     weight_decay: float = option(5e-4, low=0)
@@ -112,9 +112,9 @@ class Piggyback(Probe):
             test = test.select(torch.randperm(len(test), generator=self._generator("test"))[: config.test_examples].to(test.rows.device))
         self.test = test
         self.sizes: dict[str, list[Tensor]] = {}
-        for count in config.per_class:
+        for count in config.per_class or ():
             self.sizes[str(count)] = [self._subset(subsets.per_class, count, seed) for seed in range(config.subsets)]
-        for percent in config.percent:
+        for percent in config.percent or ():
             self.sizes[f"{percent:g}%"] = [self._subset(subsets.percentage, percent, seed) for seed in range(config.subsets)]
         self.looks = (*(steps for steps in sorted(set(config.looks)) if steps < config.steps), config.steps)
 
@@ -158,7 +158,8 @@ class Piggyback(Probe):
     @property
     def largest(self) -> str:
         """The size at which all piggybackers try: the last in examples per class, or in per cent where there is none."""
-        return str(self.config.per_class[-1]) if self.config.per_class else f"{self.config.percent[-1]:g}%"
+        sizes = list(self.sizes)
+        return str(self.config.per_class[-1]) if self.config.per_class else sizes[-1]
 
     def facts(self) -> dict[str, Any]:
         """What was stolen, and how.

@@ -108,7 +108,8 @@ def rescale(network: Network, x: Tensor) -> None:
         if unit.layer.bias is not None:
             unit.layer.bias.mul_(grown)
         seen: list[Tensor] = []
-        hook = unit.register_forward_hook(lambda _, inputs, output, seen=seen: seen.append(output.detach().std()))
+        # Over examples, not between units: what biases alone tell apart is no signal.
+        hook = unit.register_forward_hook(lambda _, inputs, output, seen=seen: seen.append(output.transpose(0, 1).flatten(1).std(1).mean()))
         network.features(x)
         hook.remove()
         factor = 1 / float(seen[0].clamp_min(1e-8))
