@@ -42,7 +42,8 @@ def test_findings_hold_no_measured_number_of_their_own(name: str) -> None:
     content = recipe.read(name)
     for scale in content["scales"]:
         text = re.sub(r"\{[^{}]*\}", "", recipe.text(content, "finding", scale))
-        assert not re.findall(r"\b\d\d\.\d|± \d", text)
+        published = {f"{100 * entry['value']:.1f}" for entry in content.get("expected", []) if "value" in entry}
+        assert set(re.findall(r"\b\d\d\.\d+|± \d", text)) <= published
 
 
 def test_a_recipe_stands_with_its_numbers_and_each_row_leads_to_its_records() -> None:
@@ -74,7 +75,7 @@ def test_a_run_that_went_on_under_other_code_names_both() -> None:
 def test_a_new_record_changes_the_rows_of_its_recipe_alone(tmp_path: Path) -> None:
     before = results.everything(tmp_path)
     content = recipe.read("split-mnist")
-    mnist = {"data": {"name": "mnist", "origin": "real", "shape": [1, 28, 28], "examples": 60000}}
+    mnist = {"data": {"name": "mnist", "origin": "real", "fingerprint": "f00d", "shape": [1, 28, 28], "examples": 60000}}
     assert records.append("split-mnist", made("naive-class", 0, 0.2, recipe=content, summary=mnist), tmp_path)
     after = results.everything(tmp_path)
     link = "[0](runs/records/split-mnist.jsonl#L1)"
@@ -113,7 +114,7 @@ def test_a_record_stays_small(tmp_path: Path) -> None:
 
 def test_show_prints_the_record_and_what_is_outdated_about_it(tmp_path: Path) -> None:
     content = recipe.read("split-cifar-generated")
-    colour = {"data": {"name": "generated", "origin": "generated", "shape": [3, 32, 32], "examples": 10000}}
+    colour = {"data": {"name": "generated", "origin": "generated", "fingerprint": "f00d", "shape": [3, 32, 32], "examples": 10000}}
     records.append("split-cifar-generated", made("rescl", 2, 0.9, recipe=content, summary=colour), tmp_path)
     shown = json.loads(results.traced("split-cifar-generated", "rescl", "2", "small", tmp_path))
     assert shown["file"] == "runs/records/split-cifar-generated.jsonl"
