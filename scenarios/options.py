@@ -185,7 +185,7 @@ def _plain(value: Any, path: str) -> Any:
 
 
 def _convert_scalar(value: Any, kind: type, path: str) -> Any:
-    words = {int: "a whole number", float: "a finite number", bool: "true or false", str: "text"}
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     if isinstance(value, (dict, list, tuple)):
         pass
     elif kind is bool:
@@ -204,9 +204,13 @@ def _convert_scalar(value: Any, kind: type, path: str) -> Any:
     elif kind is float and not isinstance(value, bool):
         try:
             number = float(value)
-            if math.isfinite(number):
+            if math.isinf(number):
+                raise OverflowError
+            if not math.isnan(number):
                 return number
-        except (TypeError, ValueError, OverflowError):
+        except OverflowError:
+            raise UserError(f"{path} must be a finite number, not {shown(value)}") from None
+        except (TypeError, ValueError):
             pass
     elif kind is str:
         return str(value)
