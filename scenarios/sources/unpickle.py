@@ -1,12 +1,17 @@
 """Reading pickles of strangers: builtin containers, numbers, text and plain numeric arrays, and nothing else.
 
+What it holds is bounded as well: a container that is in several places is read once, and those who read it on must not walk through all
+places; a memo is not larger than the pickle, for which a few bytes could ask otherwise.
+
 A pickle is a program that may call whatever it can name. Here it can name five things, and none of them is numpy's or Python's own: each is
 a stand-in that only collects what the pickle says about an array, from which `np.frombuffer` then makes it.
 """
 
 from __future__ import annotations
 
+import io
 import pickle
+import pickletools
 from collections.abc import Callable
 from typing import IO, Any
 
@@ -100,14 +105,34 @@ def unpickle(file: IO[bytes]) -> Any:
     Returns:
         What it holds: builtin containers, numbers, text, bytes and numeric arrays (read-only). Dictionaries' keys are text.
     """
-    return _finish(_Unpickler(file, encoding="bytes").load())
+    data = file.read()
+    _check_memo(data)
+    return _finish(_Unpickler(io.BytesIO(data), encoding="bytes").load(), {})
 
 
-def _finish(value: Any) -> Any:
+def _check_memo(data: bytes) -> None:
+    # The unpickler makes room for twice the number that a memo's entry is called by.
+    for opcode, argument, _ in pickletools.genops(data):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and isinstance(argument, int) and argument > len(data):
+            raise pickle.UnpicklingError("it asks for more room than it can fill")
+
+
+def _finish(value: Any, done: dict[int, Any]) -> Any:
+    # Each container once, however often it occurs: in a list of itself twice over it would occur without end.
     if isinstance(value, _Array):
         return value.array
-    if isinstance(value, dict):
-        return {key.decode("latin-1") if isinstance(key, bytes) else key: _finish(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)) and any(isinstance(item, (_Array, dict, list, tuple)) for item in value):
-        return type(value)(_finish(item) for item in value)
+    if isinstance(value, (dict, list, tuple)):
+        if id(value) not in done:
+            done[id(value)] = None  # what holds itself
+            if isinstance(value, dict):
+                finished: Any = {}
+                for key, item in value.items():
+                    finished[key.decode("latin-1") if isinstance(key, bytes) else key] = _finish(item, done)
+            else:
+                plain = not any(isinstance(item, (_Array, dict, list, tuple)) for item in value)
+                finished = value if plain else type(value)(_finish(item, done) for item in value)
+            done[id(value)] = finished
+        elif done[id(value)] is None:
+            raise pickle.UnpicklingError("it holds a list of itself, which has no end")
+        return done[id(value)]
     return value

@@ -131,3 +131,62 @@ def test_a_broken_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "tiered-imagenet" / "val" / "val0" / "1.png").write_bytes(b"not an image")
     with pytest.raises(UserError, match="1.png"):
         load("tiered-imagenet", root=tmp_path)
+
+
+def test_images_remade_in_place_are_seen(tmp_path: Path) -> None:
+    by_side(tmp_path / "tiered-imagenet")
+    before, _ = load("tiered-imagenet", root=tmp_path)
+    picture(tmp_path / "tiered-imagenet" / "train" / "train0" / "1.png", 200)
+    after, _ = load("tiered-imagenet", root=tmp_path)
+    assert after.fingerprint != before.fingerprint and after.images[1, 0, 0, 0] == 200
+
+
+def test_what_is_transparent_or_deep_is_brought_to_bytes_like_any_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "tiered-imagenet"
+    by_side(folder)
+    Image.new("RGBA", (84, 84), (0, 0, 0, 128)).save(folder / "train" / "train0" / "0.png")
+    Image.fromarray(np.full((84, 84), 30000, np.uint16)).save(folder / "train" / "train0" / "1.png")
+    train, _ = load("tiered-imagenet", root=tmp_path)
+    assert train.images[:2, :, 0, 0].tolist() == [[127] * 3, [117] * 3]
+
+
+@pytest.mark.parametrize("lay_out", [by_side, listed])
+def test_a_class_on_two_sides_is_refused_by_name(tmp_path: Path, lay_out: Callable[[Path], None]) -> None:
+    folder = tmp_path / "tiered-imagenet"
+    lay_out(folder)
+    if lay_out is by_side:
+        picture(folder / "test" / "train3" / "0.png", 5)
+    else:
+        (folder / "test.csv").write_text((folder / "test.csv").read_text() + "train0_0.png,train3\n")
+    with pytest.raises(UserError, match="class 'train3' is in train and in test"):
+        load("tiered-imagenet", root=tmp_path)
+
+
+def test_an_empty_class_and_a_constant_one_are_refused_by_name(tmp_path: Path) -> None:
+    by_side(tmp_path / "tiered-imagenet")
+    (tmp_path / "tiered-imagenet" / "val" / "empty").mkdir()
+    with pytest.raises(UserError, match="val/empty holds nothing and 0 images"):
+        load("tiered-imagenet", root=tmp_path)
+    for i in range(IMAGES):
+        picture(tmp_path / "tiered-imagenet" / "val" / "empty" / f"{i}.png", 9)
+    with pytest.raises(UserError, match="all 3 images of class 'empty' in validation are one constant"):
+        load("tiered-imagenet", root=tmp_path)
+
+
+def test_a_listed_image_that_is_not_there_is_named(tmp_path: Path) -> None:
+    listed(tmp_path / "tiered-imagenet")
+    (tmp_path / "tiered-imagenet" / "images" / "val0_1.png").unlink()
+    with pytest.raises(UserError, match="val0_1.png cannot be read"):
+        load("tiered-imagenet", root=tmp_path)
+
+
+def test_what_is_left_out_is_counted_and_whole_numbers_are_in_order(tmp_path: Path) -> None:
+    folder = tmp_path / "tiered-imagenet"
+    by_side(folder)
+    for c in (2, 10):
+        for i in range(IMAGES):
+            picture(folder / "train" / str(c) / "deeper" / f"{i}.jfif", 10 * c + i)
+    (folder / "train" / "2" / "note.txt").write_text("")
+    said: list[str] = []
+    train, _ = load("tiered-imagenet", root=tmp_path, report=said.append)
+    assert train.class_names[:3] == ("2", "10", "train0") and any("1 file is left out (1 .txt" in line for line in said)

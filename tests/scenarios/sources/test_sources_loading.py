@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import hashlib
 import http.server
+import os
 import subprocess
 import sys
 import threading
@@ -24,7 +26,16 @@ from scenarios.sources.omniglot import Omniglot
 from scenarios.sources.published import Remote, fetch
 from scenarios.sources.svhn import Svhn
 from scenarios.sources.usps import Usps
-from tests.scenarios.sources.files import IDX_FILES, write_cifar, write_idx
+from tests.scenarios.sources.files import (
+    IDX_FILES,
+    png_bytes,
+    write_cifar,
+    write_idx,
+    write_omniglot,
+    write_svhn,
+    write_tiny_imagenet,
+    write_usps,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -184,3 +195,79 @@ def test_a_downloaded_archive_is_read_at_once(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(publishing, "fetch", deliver)
     loaded, _ = load("cifar10", root=tmp_path / "fresh")
     assert np.array_equal(loaded.images.numpy().reshape(len(train[0]), -1), train[0])
+
+
+@pytest.mark.parametrize("kind", ["pipe", "loop"])
+def test_a_published_file_that_is_none_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    write_idx(tmp_path / "MNIST" / "raw")
+    path = tmp_path / "MNIST" / "raw" / (IDX_FILES[0] + ".gz")
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(path)
+    with pytest.raises(UserError, match="train-images-idx3-ubyte" if kind == "pipe" else "mnist is not under"):
+        load("mnist", root=tmp_path, download=False)
+
+
+def test_a_data_root_that_is_no_folder_is_told_even_where_nothing_is_read_from_it(tmp_path: Path) -> None:
+    said: list[str] = []
+    load("digits", root=tmp_path / "mistake", report=said.append)
+    assert any(f"{tmp_path / 'mistake'} is no folder; nothing is read from it for digits" in line for line in said)
+    said.clear()
+    load("digits", root=tmp_path, report=said.append)
+    assert not said
+    with pytest.raises(DataUnavailableError):
+        load("mnist", root=tmp_path / "mistake", report=said.append, download=False)
+    assert "is no folder" in said[0]
+
+
+def test_a_home_that_there_is_not_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="give the whole path"):
+        load("npz:~nobody-of-this-name/x.npz")
+
+
+def test_too_few_file_handles_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*_: object, **__: object) -> None:
+        raise OSError(24, "Too many open files", str(tmp_path))
+
+    monkeypatch.setattr(Mnist, "locate", exhausted)
+    with pytest.raises(UserError, match="mnist cannot be read: .*: Too many open files"):
+        load("mnist", root=tmp_path)
+
+
+@pytest.mark.parametrize("label", [1.7, 1.5, 0.0, 11.0, float("nan")])
+def test_labels_that_are_no_whole_numbers_are_refused(tmp_path: Path, label: float) -> None:
+    from scipy.io import loadmat, savemat
+
+    write_svhn(tmp_path / "SVHN")
+    path = tmp_path / "SVHN" / "test_32x32.mat"
+    arrays = loadmat(path)
+    labels = arrays["y"].astype(np.float64)
+    savemat(path, {"X": arrays["X"], "y": labels})
+    assert len(load("svhn", root=tmp_path)[1]) == 20, "whole numbers are, of whatever kind"
+    labels[3] = label
+    savemat(path, {"X": arrays["X"], "y": labels})
+    with pytest.raises(UserError, match="test_32x32.mat"):
+        load("svhn", root=tmp_path)
+    write_usps(tmp_path / "USPS")
+    text = bz2.decompress((tmp_path / "USPS" / "usps.bz2").read_bytes()).decode().splitlines()
+    text[2] = f"{label} " + text[2].partition(" ")[2]
+    (tmp_path / "USPS" / "usps.bz2").write_bytes(bz2.compress("\n".join(text).encode()))
+    with pytest.raises(UserError, match="usps.bz2"):
+        load("usps", root=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["omniglot", "tiny-imagenet"])
+def test_images_of_published_folders_remade_in_place_are_seen(tmp_path: Path, name: str) -> None:
+    if name == "omniglot":
+        write_omniglot(tmp_path / "omniglot-py", packed=False)
+        victim = sorted((tmp_path / "omniglot-py" / "images_background").rglob("*.png"))[0]
+        new = png_bytes(np.eye(105) > 0)
+    else:
+        write_tiny_imagenet(tmp_path, packed=False)
+        victim = sorted((tmp_path / "tiny-imagenet-200" / "train").rglob("*.JPEG"))[0]
+        new = png_bytes(np.full((64, 64, 3), 123, np.uint8), "JPEG")
+    before = load(name, root=tmp_path)[0].fingerprint
+    victim.write_bytes(new)
+    assert load(name, root=tmp_path)[0].fingerprint != before

@@ -21,6 +21,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PALIMPSEST_CACHE", str(tmp_path / "cache"))
 
 
+PICTURES = np.random.default_rng(1).integers(0, 256, (7, 8, 8))
+CLASSES = np.arange(7) % 2
+
+
 def archive(path: Path, **arrays: Any) -> Path:
     np.savez(path, **arrays)
     return path
@@ -48,6 +52,45 @@ def test_a_fifth_of_each_class_is_held_out_of_x_and_y(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (["10", "9", "2"], ("2", "9", "10")),
+        ([10, 9, -2], ("-2", "9", "10")),
+        (["7", "007", "b"], ("007", "7", "b")),
+        (["b", "10", "9"], ("9", "10", "b")),
+        (["\u00e9t\u00e9", " a", "a "], (" a", "a ", "\u00e9t\u00e9")),
+        ([True, False, True], ("False", "True")),
+        ([b"cat", b"ant", b"bee"], ("ant", "bee", "cat")),
+    ],
+)
+@pytest.mark.parametrize("columns", [False, True])
+def test_classes_are_in_order_whatever_labels_are(tmp_path: Path, labels: list[Any], names: tuple[str, ...], columns: bool) -> None:
+    images, numbers = files.random_images(30, (8, 8), 3)
+    y = np.array(labels)[numbers]
+    path = archive(tmp_path / "own.npz", x_train=images, y_train=y[:, None] if columns else y, x_test=images, y_test=y)
+    train, test = load(f"npz:{path}")
+    assert train.class_names == names
+    given = [label.decode() if isinstance(label, bytes) else str(label) for label in labels]
+    assert [train.class_names[label] for label in train.labels] == [given[number] for number in numbers]
+    assert test.labels.tolist() == train.labels.tolist()
+
+
+def test_what_was_done_to_arrays_is_said_whenever_they_are_loaded(tmp_path: Path) -> None:
+    path = archive(tmp_path / "own.npz", x=PICTURES.astype(np.uint16) * 257, y=CLASSES, z=np.zeros(3))
+    for first in (True, False):
+        said: list[str] = []
+        load(f"npz:{path}", report=said.append)
+        assert any("16-bit numbers: 65535 is white" in line for line in said)
+        assert any("1 arrays of own.npz are left out (z)" in line for line in said)
+        assert any("decoding" in line for line in said) == first
+
+
+def test_without_anybody_to_report_to_the_log_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    load(f"npz:{archive(tmp_path / 'own.npz', x=PICTURES, y=CLASSES, z=np.zeros(3))}")
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"][-1].endswith("left out (z)")
+
+
+@pytest.mark.parametrize(
     "arrays, reason",
     [
         ({"images": np.zeros((4, 8, 8), np.uint8)}, "it holds images"),
@@ -58,10 +101,26 @@ def test_a_fifth_of_each_class_is_held_out_of_x_and_y(tmp_path: Path) -> None:
         ({"x": np.full((4, 8, 8), 300), "y": np.zeros(4, int)}, "outside 0 to 255"),
         ({"x": np.zeros((4, 8, 8), np.uint8), "y": np.zeros(4)}, "not whole numbers or text"),
         ({"x": np.zeros((4, 8, 8), np.uint8), "y": np.array([{}, [], 1, 2], object)}, "pickle"),
+        ({"x": np.zeros((4, 0, 8)), "y": np.zeros(4, int)}, "no pixels"),
+        ({"x": np.eye(4)[None].repeat(4, 0), "y": np.eye(4)}, "argmax"),
+        ({"x": np.full((4, 8, 8), 200), "y": np.array([0, 0, 1, 1])}, "all 2 images of class '0' in y of .* are one constant \\(200\\)"),
+        ({"x": np.arange(16).reshape(1, 4, 4).repeat(6, 0) * 16, "y": np.arange(6) % 2}, "all 6 images of y of .* are equal"),
+        ({"x": np.arange(16).reshape(1, 4, 4).repeat(6, 0), "y": np.arange(6) % 2}, "x goes from 0 to 15"),
+        ({"x": PICTURES, "y": np.array([0, 0, 0, 0, 0, 1, 1])}, None),
+        ({"x": PICTURES, "y": np.array([0, 0, 0, 0, 0, 1, 2])}, "class '1' of y of .* has 1 image, .* \\(2 classes have no second\\)"),
+        ({"x_train": PICTURES, "y_train": CLASSES, "x_test": PICTURES, "y_test": CLASSES + 1}, "'0' is in y_train of .* not in y_test"),
+        ({"x_train": PICTURES, "y_train": CLASSES, "x_test": PICTURES, "y_test": CLASSES * 0 + 1}, "class '0' is in y_train"),
+        ({"x_train": PICTURES, "y_train": CLASSES * 0, "x_test": PICTURES, "y_test": CLASSES}, "'1' is in y_test of .* not in y_train"),
+        ({"x_train": PICTURES, "y_train": CLASSES, "x_test": PICTURES // 255, "y_test": CLASSES}, "bring them to one scale"),
+        ({"x_train": PICTURES, "y_train": CLASSES, "x_test": PICTURES[:, 1:], "y_test": CLASSES}, "differ in shape"),
+        ({"x_train": PICTURES, "y_train": CLASSES, "x_test": PICTURES * 0, "y_test": CLASSES}, "one scale|constant"),
     ],
 )
-def test_arrays_that_are_no_labelled_images_are_refused_in_one_line(tmp_path: Path, arrays: dict[str, Any], reason: str) -> None:
+def test_arrays_that_are_no_labelled_images_are_refused_in_one_line(tmp_path: Path, arrays: dict[str, Any], reason: str | None) -> None:
     path = archive(tmp_path / "own.npz", **arrays)
+    if reason is None:
+        assert load(f"npz:{path}")[0].class_names == ("0", "1")
+        return
     with pytest.raises(UserError, match=reason) as caught:
         load(f"npz:{path}")
     assert "\n" not in str(caught.value) and str(path) in str(caught.value)
@@ -138,3 +197,69 @@ def test_a_scenario_is_cut_from_a_set_of_ones_own(tmp_path: Path) -> None:
     path = archive(tmp_path / "letters.npz", x_train=images, y_train=labels, x_test=images[:40], y_test=labels[:40])
     scenario: Any = scenarios.make("split-mnist", data=f"npz:{path}")
     assert len(scenario) == 5 and scenario.data["name"] == "letters" and not scenario.data["verified"]
+
+
+def sides(path: Path, train: int, test: int, validation: int = 0, each: int = 20, shift: int = 0) -> Path:
+    arrays, start = {}, 0
+    for side, count in (("train", train), ("val", validation), ("test", test)):
+        if count:
+            images, labels = files.random_images(count * each, (8, 8), count, seed=start)
+            arrays |= {f"x_{side}": images, f"y_{side}": labels + start}
+            start += count - shift
+    return archive(path, **arrays)
+
+
+@pytest.mark.parametrize("validation", [0, 8])
+@pytest.mark.parametrize("name", ["mini-imagenet", "omniglot", "glyphs"])
+def test_sides_that_share_no_class_are_the_division(tmp_path: Path, validation: int, name: str) -> None:
+    path = sides(tmp_path / "few.npz", 40, 20, validation)
+    scenario: Any = scenarios.make(name, data=f"npz:{path}")
+    experience = scenario.experiences[0]
+    parts = [set(map(int, part.table.names)) for part in (experience.train, experience.validation, experience.test)]
+    assert parts[0] == set(range(40)) and parts[2] == set(range(40 + validation, 60 + validation))
+    assert parts[1] == (set(range(40, 48)) if validation else set(range(40)))
+
+
+def test_a_stream_refuses_what_is_divided_for_few_shot_learning(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="'few' has other classes in its part for the test") as caught:
+        scenarios.make("split-mnist", data=f"npz:{sides(tmp_path / 'few.npz', 10, 10)}")
+    assert "\n" not in str(caught.value)
+
+
+def test_sides_that_share_some_classes_are_no_division(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"class '0' \(and 37 more\) is in y_train"):
+        load(f"npz:{sides(tmp_path / 'few.npz', 40, 20, shift=2)}")
+
+
+def test_images_for_validation_are_left_out_of_streams_with_a_count(tmp_path: Path) -> None:
+    said: list[str] = []
+    images, labels = files.random_images(40, (8, 8), 10)
+    arrays = {f"{kind}_{side}": array for side in ("train", "val", "test") for kind, array in (("x", images), ("y", labels))}
+    train, test = load(f"npz:{archive(tmp_path / 'own.npz', **arrays)}", report=said.append)
+    assert len(train) == len(test) == 40 and any(line.startswith("40 images of y_val") for line in said)
+
+
+def test_a_class_of_too_few_images_is_named_with_its_part_and_its_true_count(tmp_path: Path) -> None:
+    images, labels = files.random_images(220, (8, 8), 11)
+    with pytest.raises(UserError, match=r"'few', part for validation: class '\d+' has 4 images there \(20 in all\), .* needs 16 images"):
+        scenarios.make("mini-imagenet", data=f"npz:{archive(tmp_path / 'few.npz', x=images, y=labels)}")
+    path = sides(tmp_path / "sides.npz", 10, 10)
+    with pytest.raises(UserError, match=r"part for training: class '\d+' has 20 images, but an episode needs 21 images a class \(6 shots"):
+        scenarios.make("mini-imagenet", data=f"npz:{path}", shots=6)
+    with pytest.raises(UserError, match="part for training: scenario.ways=11 exceed its 10 classes"):
+        scenarios.make("mini-imagenet", data=f"npz:{path}", ways=11)
+
+
+@pytest.mark.parametrize(("size", "shape"), [("32", (1, 32, 32)), ("16x24", (1, 24, 16)), (None, (1, 28, 28))])
+def test_a_size_is_given_to_any_set(tmp_path: Path, size: str | None, shape: tuple[int, int, int]) -> None:
+    images, labels = files.random_images(60, (28, 28), 10)
+    path = archive(tmp_path / "own.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    stream: Any = scenarios.make("split-mnist", data=f"npz:{path}", size=size)
+    assert stream.input_shape == shape and stream.experiences[0].train.batch(slice(0, 2)).x.shape == (2, *shape)
+
+
+@pytest.mark.parametrize("size", ["0", "32x", "x32", "9999", "32x48x3", "-5", "a\nb", "3.5"])
+def test_a_size_that_is_none_is_refused(size: str) -> None:
+    for scenario in ("split-digits", "digits"):
+        with pytest.raises(UserError, match="scenario.size must be like 32 or 32x48"):
+            scenarios.make(scenario, size=size)

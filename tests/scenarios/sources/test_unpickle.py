@@ -68,3 +68,48 @@ def test_arrays_of_objects_are_refused() -> None:
 def test_a_pickle_cannot_change_what_later_pickles_may_name() -> None:
     with pytest.raises(pickle.UnpicklingError, match="tries to change"):
         unpickle(io.BytesIO(b"\x80\x02cnumpy\ndtype\n}X\x04\x00\x00\x00codeK\x01sb."))
+
+
+def doubled(times: int, container: type) -> Any:
+    value: Any = container([1, 1])
+    for _ in range(times):
+        value = container([value, value])
+    return value
+
+
+@pytest.mark.parametrize("container", [list, tuple])
+def test_what_holds_itself_many_times_over_is_read_once(container: type) -> None:
+    read = unpickle(io.BytesIO(pickle.dumps({"labels": doubled(45, container)}, protocol=2)))
+    assert read["labels"][0] is read["labels"][1]
+
+
+@pytest.mark.parametrize("key", ["data", "labels", "elsewhere"])
+def test_a_batch_of_a_list_that_doubles_is_refused_or_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("PALIMPSEST_CACHE", str(tmp_path / "cache"))
+    files.write_cifar(tmp_path, 10, "py")
+    batch = tmp_path / "cifar-10-batches-py" / "data_batch_3"
+    content = {"data": np.zeros((2, 3072), np.uint8), "labels": [0, 1]}
+    batch.write_bytes(pickle.dumps({**content, key: doubled(45, list)}, protocol=2))
+    if key == "elsewhere":
+        load("cifar10", root=tmp_path)
+    else:
+        with pytest.raises(UserError, match="data_batch_3"):
+            load("cifar10", root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        b"\x80\x02]r\xff\xff\xff\x7f.",  # a memo of 2 billion entries
+        b"]p999999999999\n.",
+        b"\x80\x02]q\x00h\x00a.",  # a list of itself
+        b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.",  # 9 exabytes of text
+        b"(" * 100_000,
+        b"]" * 3000 + b"a" * 2999 + b".",
+        b"\x80\x02\x8a\xff" + b"\xff" * 100 + b".",
+    ],
+)
+def test_a_few_bytes_that_ask_for_much_are_refused(evil: bytes) -> None:
+    with pytest.raises(Exception) as caught:
+        unpickle(io.BytesIO(evil))
+    assert isinstance(caught.value, (pickle.UnpicklingError, ValueError, EOFError, RecursionError, MemoryError, OverflowError))
