@@ -80,16 +80,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def surroundings(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A folder with a run, a file and odd things in it, no network, and runs that end where training would begin."""
+    """A folder with a run, a file and odd things in it, and no network."""
 
     def no_network(*rest: Any, **more: Any) -> None:
         raise urllib.error.URLError("no network")
-
-    def carry_out(plan: Any, out: Path | None, *, resume: bool, **rest: Any) -> None:
-        assert out is not None
-        store = Store(out, plan.resolved, resume=resume)
-        store.close()
-        raise InterruptedRunError
 
     place = tmp_path_factory.mktemp("place")
     shutil.copytree(finished, place / "run")
@@ -100,13 +94,21 @@ def surroundings(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         patch.chdir(place)
         patch.setenv("PALIMPSEST_DATA", str(place / "no data"))
         patch.setattr(urllib.request, "urlopen", no_network)
-        patch.setattr(simulation, "carry_out", carry_out)
         yield
 
 
-def in_one_line(command: list[str]) -> None:
-    with warnings.catch_warnings():
+def no_training(plan: Any, out: Path | None, *, resume: bool, **rest: Any) -> None:
+    """Instead of a run: its directory, and an interruption where training would begin."""
+    assert out is not None
+    Store(out, plan.resolved, resume=resume).close()
+    raise InterruptedRunError
+
+
+def in_one_line(command: list[str], *, train: bool = False) -> None:
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")
+        if not train:
+            patch.setattr(simulation, "carry_out", no_training)
         code, _, error = call(*command)
     assert code in (0, 2, 3, 130), (code, error)
     assert error.count("\n") <= 1 and len(error) < 3000, error
@@ -174,7 +176,7 @@ def test_files_of_a_run_that_were_changed(file: str, how: str, where: float, val
     elif how != "gone":
         text = yaml.dump(value, allow_unicode=True).encode("utf-8", "surrogatepass")
         path.write_bytes(damaged(content, how, int(where * len(content)), text))
-    in_one_line(command)
+    in_one_line(command, train=True)
 
 
 ENTRIES = st.sampled_from([None, -1, "x", [], {}, [[]], {"a": 1}, [None], 1e300, True])
