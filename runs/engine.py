@@ -18,6 +18,7 @@ from torch import Tensor
 
 from runs import optimizers
 from runs.showing.progress import Progress
+from scenarios.errors import UserError
 from scenarios.experience import Batch
 from scenarios.random import Randomness
 from strategies.base import Strategy
@@ -149,6 +150,7 @@ class Engine:
 
         Raises:
             DivergenceError: numbers are no longer finite.
+            UserError: a checkpoint stands at a phase that there is not.
         """
         if self.train.reset_optimizer and start.phase == 0 and start.fresh:
             self.optimizers.clear()
@@ -156,6 +158,8 @@ class Engine:
         if self.hooks:
             experience = self.hooks.arrive(experience, fresh=start.phase == 0 and start.fresh)
         phases = self.strategy.phases(experience)
+        if start.phase > max(len(phases) - 1, 0):
+            raise UserError(f"the checkpoint stands at phase {start.phase + 1} of {len(phases)}; start again in another --out")
         lengths = [(phase.name, phase_length(phase, self.train)[1]) for phase in phases]
         self.progress.start_experience(experience.index, lengths, start.phase)
         for number, phase in enumerate(phases):
@@ -290,7 +294,7 @@ class Engine:
             living[update.name] = optimizers.make(spec, update.parameters())
         optimizer = living[update.name]
         if update.name in self._waiting[where]:
-            optimizer.load_state_dict(self._waiting[where].pop(update.name))
+            optimizers.restore(optimizer, self._waiting[where].pop(update.name))
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"]
         return optimizer, spec
@@ -312,8 +316,10 @@ class Engine:
         Args:
             state: what `state_dict` gave.
         """
-        self._waiting = {where: dict(states) for where, states in state["optimizers"].items()}
+        self._waiting = {where: dict(state["optimizers"][where]) for where in ("kept", "own")}
         self._generator = state["generator"]
+        # Told now and not in the middle of a pass: a state that no generator can take.
+        torch.Generator().set_state(self._generator)
 
 
 @torch.no_grad()

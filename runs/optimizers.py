@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.nn import Parameter
 
+from runs.stopping import MISSHAPEN
 from scenarios.errors import UserError, nearest, shown
 from strategies.phase import Optimizer
 
@@ -106,6 +107,29 @@ def _begin_momentum(optimizer: torch.optim.Optimizer) -> None:
     for group in optimizer.param_groups:
         for parameter in group["params"] if group["momentum"] else ():
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+
+def restore(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Take up an optimiser's saved state.
+
+    Args:
+        optimizer: newly made.
+        state: what its `state_dict` gave.
+
+    Raises:
+        UserError: the state is of other parameters, or not whole.
+    """
+    try:
+        optimizer.load_state_dict(state)
+        whole = all(
+            not isinstance(value, torch.Tensor) or value.ndim == 0 or value.shape == parameter.shape
+            for parameter, values in optimizer.state.items()
+            for value in values.values()
+        )
+    except MISSHAPEN:
+        whole = False
+    if not whole:
+        raise UserError("the checkpoint's optimiser state does not fit this configuration; start again in another --out")
 
 
 def set_rate(optimizer: torch.optim.Optimizer, spec: Optimizer, step: int, total: int) -> None:

@@ -163,7 +163,7 @@ def resume(folder: Path, *, quiet: bool) -> None:
         show.run(one(config.from_file(folder / "config.yaml"), folder, console, quiet=quiet, resume=True), console)
         return
     elif drawn := redraw(folder):
-        console.print(f"the run was over; drawn now: {', '.join(map(str, drawn))}")
+        console.print(f"the run was over; drawn now: {', '.join(map(str, drawn))}", soft_wrap=True)
         return
     raise UserError(f"{folder} is over already; look at it with `simulate evaluate {folder}` or `simulate plot {folder}`")
 
@@ -252,7 +252,8 @@ def compare(folders: Sequence[Path], out: Path, *, mixed: bool, formats: str = "
         console.print(comparison.render(table))
         tables = written.write(table, out, wanted)
         figures = [plots.draw_comparison(groups, out / "forgetting_curves.png"), *plots.draw_attacks(groups, out)]
-    console.print(f"figure{'s' if len(figures) > 1 else ''} {', '.join(map(str, figures))}, table {', '.join(map(str, tables))}")
+    told = f"figure{'s' if len(figures) > 1 else ''} {', '.join(map(str, figures))}, table {', '.join(map(str, tables))}"
+    console.print(told, soft_wrap=True)
 
 
 def recipe(name: str, out: Path | None, data_root: Path | None, scale: str, *, rows: str | None, repeat: bool) -> None:

@@ -206,7 +206,7 @@ class Terminal(Progress):
         Args:
             line: one line.
         """
-        self.console.print(line)
+        self.console.print(line, soft_wrap=True)
 
     def close(self) -> None:
         """Take the two lines away."""

@@ -48,7 +48,7 @@ def run(result: RunResult, console: Console) -> None:
         f"after {summary['start_seconds']:.1f} s of starting, "
         f"peak memory {summary['peak_memory_bytes'] / 2**20:.0f} MiB, {summary['parameters']:,} parameters",
     )
-    console.print(f"plots in {Path(str(result.directory)) / 'plots'}, everything else in {result.directory}")
+    console.print(f"plots in {Path(str(result.directory)) / 'plots'}, everything else in {result.directory}", soft_wrap=True)
 
 
 def attack(result: RunResult, console: Console) -> None:
@@ -233,4 +233,4 @@ def group(folder: Path, console: Console) -> None:
     formats.write(table, folder)
     console.print(comparison.render(table))
     figures = [plots.draw_comparison(groups, folder / "forgetting_curves.png"), *plots.draw_attacks(groups, folder)]
-    console.print(f"figure{'s' if len(figures) > 1 else ''} {', '.join(map(str, figures))}, runs in {folder}")
+    console.print(f"figure{'s' if len(figures) > 1 else ''} {', '.join(map(str, figures))}, runs in {folder}", soft_wrap=True)

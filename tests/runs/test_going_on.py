@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from tests.runs.command import TINY, call
-from tests.runs.test_resume import same_bits
+from tests.runs.test_resume import interrupted, same_bits
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +111,42 @@ def test_a_checkpoint_that_is_not_whole_is_refused(edit: Callable[[dict[str, Any
     change(run / "checkpoint.pt", edit)
     refused(call("resume", run), "")
     assert not (run / "summary.json").exists()
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was interrupted in the middle of a pass."""
+    asked = {
+        "scenario": {"name": "split-digits", "tasks": 2},
+        "strategy": {"name": "naive"},
+        "train": {"epochs": 2, "batch_size": 16, "optimizer": "adam"},
+        "network": {"hidden": "4"},
+    }
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    interrupted(asked, folder, 3)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda state: state["position"].update(phase=9),
+        lambda state: state["engine"].update(generator=torch.zeros(3)),
+        lambda state: state["engine"].update(generator=None),
+        lambda state: state["engine"]["optimizers"].pop("own"),
+        lambda state: next(iter(state["engine"]["optimizers"]["kept"].values())).clear(),
+        lambda state: next(iter(state["engine"]["optimizers"]["kept"].values()))["state"][0].update(exp_avg=torch.zeros(2)),
+        lambda state: next(iter(state["engine"]["optimizers"]["kept"].values()))["param_groups"].clear(),
+    ],
+)
+def test_an_interrupted_run_whose_checkpoint_is_not_whole_is_refused(
+    edit: Callable[[dict[str, Any]], None], stopped: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(stopped, tmp_path / "run")
+    change(tmp_path / "run" / "checkpoint.pt", edit)
+    refused(call("resume", tmp_path / "run"), "checkpoint")
+    shutil.copy(stopped / "checkpoint.pt", tmp_path / "run")
+    assert call("resume", tmp_path / "run", "--quiet") == (0, "", "")
 
 
 def test_metrics_that_are_shorter_than_the_checkpoint_knows_are_not_stretched(run: Path) -> None:
