@@ -16,6 +16,22 @@ T = TypeVar("T", bound=Callable[..., Any])
 class NetworkRegistry(Registry):
     """The registry of networks: what a user registers becomes the backbone of a network."""
 
+    def load(self, name: str) -> tuple[Any, dict[str, Any]]:
+        """Import a component.
+
+        Args:
+            name: a name as the user types it; one that stands for a network of another library has a component of its own.
+
+        Returns:
+            The component's class, and the options that the name stands for.
+        """
+        component, parts = super().load(name)
+        if "name" not in parts:
+            return component, parts
+        if name not in self._loaded:
+            self._loaded[name] = component.of(parts["name"])
+        return self._loaded[name], {}
+
     def register(self, name: str, line: str, label: str = "") -> Callable[[T], T]:
         """Decorate a class or a function of the user's own that makes a backbone; see `strategies.networks.own`.
 
@@ -49,5 +65,7 @@ networks = NetworkRegistry(
         Row("resnet32", "ResNet-32 in its CIFAR form (3 stages of 16, 32, 64)", "strategies.networks.resnet:ResNet32"),
         Row("preact-resnet18", "ResNet-18 with pre-activation blocks", "strategies.networks.resnet:PreActResNet18"),
         Row("preact-resnet32", "ResNet-32 with pre-activation blocks", "strategies.networks.resnet:PreActResNet32"),
+        Row("torchvision:NAME", "a classifier of torchvision (torchvision:resnet50)", "strategies.networks.zoo:TorchvisionNetwork"),
+        Row("timm:NAME", "a network of timm, where that is installed (timm:convnext_tiny)", "strategies.networks.zoo:TimmNetwork"),
     ],
 )
