@@ -195,6 +195,8 @@ def main() -> None:
 
 
 def _command() -> int:
+    # A folder that has been deleted makes libraries end the program in words of their own.
+    os.getcwd()
     # Not `app()`: it swallows Ctrl-C, and ends the program when nobody reads what it prints.
     command = typer.main.get_command(app)
     try:

@@ -78,6 +78,8 @@ def in_words(error: OSError) -> str:
         >>> in_words(OSError(errno.ENOSPC, "No space left on device", "run/checkpoint.pt"))
         'run/checkpoint.pt: No space left on device; make room'
     """
+    if isinstance(error, FileNotFoundError) and not error.filename:
+        return "the folder in which this was started is gone; change to another"
     where = f"{shortened(error.filename, 300)}: " if error.filename else ""
     hint = HINTS.get(error.errno or 0)
     return f"{where}{error.strerror or error}" + (f"; {hint}" if hint else "")

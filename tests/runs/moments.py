@@ -60,7 +60,7 @@ def main() -> None:
     begin = time.perf_counter()
     assert child([*ASKED, "--out", str(folder / "whole")], errors) == 0, errors.read_text()
     length = time.perf_counter() - begin
-    moments = random.Random(0)
+    moments = random.Random(int(sys.argv[3]))
     for number in range(count):
         signals = [(signal.SIGKILL,), (signal.SIGINT,), (signal.SIGINT, signal.SIGINT)][number % 3]
         place = folder / f"run-{number}"

@@ -15,11 +15,12 @@ from tests.runs.test_resume import same_bits
 
 ROOT = Path(cli.__file__).parent.parent
 MOMENTS = int(os.environ.get("FUZZ", "0")) // 10 or 12
+SEED = int.from_bytes(os.urandom(4), "big") if "FUZZ" in os.environ else 0
 
 
 def test_at_any_moment(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "tests.runs.moments", str(tmp_path), str(MOMENTS)]
+    command = [sys.executable, "-m", "tests.runs.moments", str(tmp_path), str(MOMENTS), str(SEED)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
