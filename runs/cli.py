@@ -271,6 +271,8 @@ def _in_one_line(error: BaseException) -> int:
 
 
 def _complain(line: str, code: int) -> int:
+    # A folder's name may hold a line break.
+    line = "".join(letter if letter.isprintable() else "?" for letter in line)
     typer.echo(f"error: {line}" if code != INTERRUPTED else line, err=True)
     return code
 

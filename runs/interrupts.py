@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from typing import Any
@@ -30,7 +31,9 @@ class Interrupts:
                 self.previous(number, frame)
             raise KeyboardInterrupt
         self.engine.stopping = True
-        self.engine.progress.say("stopping as soon as the run can go on from there; Ctrl-C again stops at once")
+        # Struck in the middle of a print, another is refused.
+        with contextlib.suppress(RuntimeError):
+            self.engine.progress.say("stopping as soon as the run can go on from there; Ctrl-C again stops at once")
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if self.previous is not None:

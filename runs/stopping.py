@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import shlex
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from pickle import PickleError
@@ -29,7 +31,10 @@ HINTS = {
 }
 
 
-MISSHAPEN = (ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, PickleError, RuntimeError, TypeError, ValueError)
+MISSHAPEN = (
+    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, PickleError, RuntimeError, TypeError, ValueError),
+    struct.error,
+)
 """What reading a file raises whose values are of another kind than those that were written."""
 
 
@@ -78,7 +83,7 @@ def in_words(error: OSError) -> str:
         >>> in_words(OSError(errno.ENOSPC, "No space left on device", "run/checkpoint.pt"))
         'run/checkpoint.pt: No space left on device; make room'
     """
-    if isinstance(error, FileNotFoundError) and not error.filename:
+    if not error.filename and error.strerror == os.strerror(errno.ENOENT):
         return "the folder in which this was started is gone; change to another"
     where = f"{shortened(error.filename, 300)}: " if error.filename else ""
     hint = HINTS.get(error.errno or 0)

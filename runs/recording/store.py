@@ -99,7 +99,8 @@ class Store:
             return []
         others = [before["code"]] if before.get("code") not in (None, now["code"]) else []
         was = {name: value for name, value in before.items() if name not in ("data", "resumed_from", "earlier")}
-        history = {"resumed_from": [*before.get("resumed_from", ()), *others], "earlier": [*before.get("earlier", ()), was]}
+        known = {name: list(before[name]) for name in ("resumed_from", "earlier") if isinstance(before.get(name), list)}
+        history = {"resumed_from": [*known.get("resumed_from", ()), *others], "earlier": [*known.get("earlier", ()), was]}
         files.write_json(path, {**now, **{name: entries for name, entries in history.items() if entries}})
         return differences({name: before.get(name) for name in DECISIVE}, {name: now[name] for name in DECISIVE})
 
@@ -182,15 +183,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         UserError: there is none, or it is not one of ours.
     """
-    import pickle
-
     import torch
 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise UserError(f"no checkpoint at {path}; the run ended before its first one: start it again") from error
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # whatever reading bytes of any kind may raise
         raise UserError(f"{path} is not a readable checkpoint ({type(error).__name__}); start the run again in another --out") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"{path} is not a checkpoint of this program's version; start the run again in another --out")

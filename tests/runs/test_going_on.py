@@ -195,6 +195,13 @@ def test_other_threads_are_told_and_both_are_written_down(run: Path) -> None:
     assert (environment["threads"], environment["earlier"][0]["threads"]) == (threads + 1, threads)
 
 
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"code": 3, "earlier": 7, "resumed_from": {}, "threads": "many"}', "\0"])
+def test_an_environment_that_was_changed_does_not_stop_a_run(content: str, run: Path) -> None:
+    (run / "environment.json").write_text(content)
+    assert call("resume", run, "--quiet") == (0, "", "")
+    assert json.loads((run / "environment.json").read_text())["threads"] == torch.get_num_threads()
+
+
 def test_plots_that_a_kill_left_undrawn_are_drawn(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
