@@ -32,8 +32,8 @@ HINTS = {
 
 
 MISSHAPEN = (
-    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, PickleError, RuntimeError, TypeError, ValueError),
-    struct.error,
+    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError),
+    *(PickleError, RuntimeError, TypeError, ValueError, struct.error),
 )
 """What reading a file raises whose values are of another kind than those that were written."""
 
