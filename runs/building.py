@@ -89,16 +89,3 @@ def free_bytes(device: torch.device) -> int | None:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):
         return None
-
-
-def too_little_memory(error: BaseException) -> bool:
-    """Whether an error says that memory could not be had.
-
-    Args:
-        error: any error.
-
-    Returns:
-        True for Python's and torch's own, on any device.
-    """
-    words = ("can't allocate memory", "out of memory", "not enough memory")
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words))

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 try:
     import typer
 
-    from runs.stopping import DONE, INTERRUPTED, MISTAKE, NO_ROOM, STOPPED, as_written, in_words
+    from runs.stopping import DONE, INTERRUPTED, MISTAKE, NO_ROOM, STOPPED, as_written, in_words, too_little_memory
     from scenarios.errors import UserError, shortened
 except KeyboardInterrupt:
     os.write(2, b"interrupted\n")
@@ -267,6 +267,8 @@ def _in_one_line(error: BaseException) -> int:
         return _complain(f"{shortened(said, 300)}; {hint or '`simulate --help` shows the flags'}", MISTAKE)
     if isinstance(stopped, int):
         return _complain(str(error), stopped)
+    if too_little_memory(error):
+        return _complain("there is too little memory; choose a smaller network, train.batch_size or evaluate.batch_size", STOPPED)
     raise error
 
 

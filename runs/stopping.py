@@ -122,3 +122,16 @@ def going_on(folder: Path, again: str) -> str:
     if (folder / "config.yaml").exists():
         return f"it had no checkpoint yet: begin it again with {again}"
     return "it had not begun: give the same command again"
+
+
+def too_little_memory(error: BaseException) -> bool:
+    """Whether an error says that memory could not be had.
+
+    Args:
+        error: any error.
+
+    Returns:
+        True for Python's and torch's own, on any device.
+    """
+    words = ("can't allocate memory", "out of memory", "not enough memory")
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words))

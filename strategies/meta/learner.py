@@ -62,11 +62,13 @@ class MetaStrategy(Strategy):
             setup: what it will meet, and how it is trained.
 
         Raises:
-            UserError: bf16 was asked for; inner steps are small differences, for which it has too few digits.
+            UserError: a part of the network is frozen, or bf16 was asked for, which has too few digits for inner steps' small differences.
         """
         if setup.train.precision != "float32":
             raise UserError("learners of episodes compute in float32 alone; leave train.precision=bf16 out")
         super().prepare(setup)
+        if not all(parameter.requires_grad for parameter in self.network.parameters()):
+            raise UserError("learners of episodes train and adapt all of their network; leave network.freeze out or choose another network")
         self.net = FunctionalNetwork(self.network)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(setup.randomness.key("parts"))
