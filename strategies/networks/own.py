@@ -1,7 +1,7 @@
 """Networks of the user's own: any module from images to features becomes the backbone of a network, with a head of its own behind it.
 
 What is registered (`networks.register`) is called with the shape of an image, (C, H, W), and where it has a `Config` (a keyword-only frozen
-dataclass) with that as well. How many features it gives is found by showing it two images of zeros.
+dataclass) with an instance of that as well. How many features it gives is found by showing it two images of zeros.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest
         named = FILE.match(code)
         if named:  # a file of the reader's own, which later blocks and commands use
             (tmp_path / named[1]).write_text(code, encoding="utf-8")
-        exec(compile(code, str(page), "exec"), names)
+        exec(compile(code, str(page), "exec", dont_inherit=True), names)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -18,7 +18,7 @@ from runs.engine import finite
 from runs.run import RunResult
 from scenarios.errors import UserError
 from strategies.registry import strategies
-from tests.matrix.cells import MLP, QUICK, STREAMS, merged, refusal
+from tests.matrix.cells import LEARNERS, MLP, QUICK, STREAMS, merged, refusal
 
 SETTINGS = ("task", "class", "domain")
 EVERY_SETTING = ("plain", "blurry")
@@ -75,15 +75,15 @@ def check(result: RunResult) -> None:
     assert set(same) != set(dict(before.named_parameters())), "nothing has been learned"
 
 
-def test_the_matrix_has_all_strategies_for_streams() -> None:
-    names = [name for name in strategies.names() if not any(part.isupper() for part in name)]
-    assert set(QUICK) <= set(names)
-    from tests.matrix.cells import LEARNERS
-
-    streaming = {name for name in names if {"task", "class", "domain"} & strategies.load(name)[0].settings}
-    assert streaming <= set(QUICK) | BEYOND
-    assert {name for name in names if "episodic" in strategies.load(name)[0].settings} <= set(LEARNERS)
+def others() -> list[str]:
+    return [name for name in strategies.names() if name not in {**QUICK, **LEARNERS} and not any(part.isupper() for part in name)]
 
 
-BEYOND: set[str] = set()
-"""Strategies whose own tests try their variants: they learn on streams of another kind."""
+@pytest.mark.parametrize("variant", ["plain", "blurry", "norms"])
+@pytest.mark.parametrize("strategy", others())
+def test_a_strategy_for_streams_of_another_kind_is_refused_in_one_line(strategy: str, variant: str) -> None:
+    change = STREAMS[variant]
+    request = merged({"scenario": {"name": "tiny", "tasks": 3}, "strategy": {"name": strategy}}, {"network": MLP}, change)
+    with pytest.raises(UserError, match="transfer-") as refused:
+        simulate(**request)
+    assert "\n" not in str(refused.value) and len(str(refused.value)) <= 300
