@@ -73,6 +73,7 @@ class HnetCnet(Strategy):
         plan = Plan(self._shares(len(scenario)), self.config.old_rows_read_new_channels)
         self.network = StackedNetwork(setup.build_network(), scenario.input_shape[0], outputs, plan)
         self.in_force = {"index": kind, **in_force(kind, options)}
+        self.confidence = self.in_force.get("index_confidence", 0.0)
         self.hnet = MODULES[kind](setup, options) if kind != "oracle" else None
         self.needs_label = self.hnet is None
         self.learned = 0
@@ -130,7 +131,15 @@ class HnetCnet(Strategy):
         """
         if self.hnet is None:
             raise UserError("without an H-net only the task label names the task; choose strategy.index from gan, softmax, autoencoder")
-        return self.hnet.scores(x, self.learned).argmax(1)
+        scores = self.hnet.scores(x, self.learned)
+        if self.confidence and self.learned > 1:
+            scores = scores + self.confidence * self._confidence(x).to(scores)
+        return scores.argmax(1)
+
+    def _confidence(self, x: Tensor) -> Tensor:
+        # [B, learned]: the logarithm of the greatest probability that each task's part gives a class of its own.
+        self.network.eval()
+        return torch.stack([self.network(x, task).log_softmax(1).amax(1) for task in range(self.learned)], 1)
 
     def logits(self, x: Tensor, task: int | None = None) -> Tensor:
         """Answer, in evaluation mode.

@@ -6,14 +6,16 @@ one classifier over the tasks.
 
 Known of the paper's H-net, from one second-hand summary of the method's text: a GAN for each task, a binary classifier B_i that learns
 whether an image resembles what *its generator* makes, and the argmax. Nothing there mentions real images for the classifiers, so
-`index_images=generated` is the reading that is closest to it; `both` is ours. Networks, losses, steps and step sizes are INFERRED. Four
-things are ours, switched off by 0 (pool: 1); without them the generators of minutes are told from real images by their background alone:
+`index_images=generated` is the reading that is closest to it; `both` is ours. Networks, losses, steps and step sizes are INFERRED. Five
+things are ours, switched off by 0 (pool: 1); without the first four, generators of minutes are told from real images by their background:
 
     index_pool                the H-net looks at images averaged over 2 x 2 pixels,
     generator_average         kept is the mean over the steps' weights, plain at first, then exponential,
     generator_reconstruction  an encoder E, dropped after the task, adds to the generator's non-saturating loss
                               weight * mean over images of |G(E(x)) - x|^2 + KL(E(x) || N(0, I)), as in VAE/GAN (Larsen et al. 2016),
-    index_noise               noise on the pixels that the classifiers are trained on, so that they do not go by what only generators do.
+    index_noise               noise on the pixels that the classifiers are trained on, so that they do not go by what only generators do,
+    index_confidence          J = argmax_i log p_i(x) + weight * max_c log p(c | x, i), with p_i from B_i and p(c | x, i) from the C-net's
+                              part of task i: an image that a part is sure of is rather its own.
 """
 
 from __future__ import annotations
@@ -195,7 +197,7 @@ class GanIndex(IndexModule):
             loss=partial(self.classifier_loss, task=task),
             parameters=self.networks["classifiers"].parameters,
             name="index",
-            optimizer=Optimizer(kind="adam", learning_rate=options.index_learning_rate),
+            optimizer=Optimizer(kind="adam", learning_rate=options.index_learning_rate, schedule="cosine"),
         )
         return Phase(name="index", batches=source, updates=(update,), iterations=options.index_iterations, fresh=True)
 
@@ -251,7 +253,7 @@ class GanIndex(IndexModule):
         return torch.cat([classifiers[task](images) for task in range(learned)], 1)
 
     def scores(self, x: Tensor, learned: int) -> Tensor:
-        """The classifiers' scores; one task needs none.
+        """The classifiers' scores, logarithms of probabilities; one task needs none.
 
         Args:
             x: float [B, C, H, W], normalised as for the network.
@@ -260,7 +262,10 @@ class GanIndex(IndexModule):
         Returns:
             [B, learned].
         """
-        return self._classify(self.images(x), learned) if learned > 1 else x.new_zeros(len(x), 1)
+        return self._log_probabilities(self._classify(self.images(x), learned)) if learned > 1 else x.new_zeros(len(x), 1)
+
+    def _log_probabilities(self, scores: Tensor) -> Tensor:
+        return functional.logsigmoid(scores)
 
     def samples(self, learned: int, number: int) -> Tensor:
         """What the generators remember.
@@ -306,3 +311,6 @@ class SoftmaxIndex(GanIndex):
     def _classify(self, images: Tensor, learned: int) -> Tensor:
         classifiers: Any = self.networks["classifiers"]
         return classifiers[0](images)[:, :learned]
+
+    def _log_probabilities(self, scores: Tensor) -> Tensor:
+        return scores.log_softmax(1)

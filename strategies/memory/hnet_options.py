@@ -29,8 +29,9 @@ class IndexOptions:
         index_iterations: steps for the classifiers when a task comes.
         index_images: what the classifiers see of the newest task.
         index_noise: noise on the pixels that the classifiers are trained on.
+        index_confidence: weight of the C-net's confidence in the scores.
         index_batch_size: images a step.
-        index_learning_rate: Adam's step size for classifiers and autoencoders.
+        index_learning_rate: Adam's step size for classifiers, where a phase begins, and for autoencoders.
     """
 
     index_network: Kind = "mlp"
@@ -41,11 +42,12 @@ class IndexOptions:
     generator_learning_rate: float = 5e-4
     generator_average: float = 0.99
     generator_reconstruction: float = 0.05
-    index_iterations: int = 500
+    index_iterations: int = 1500
     index_images: Images = "generated"
     index_noise: float = 0.6
+    index_confidence: float = 4.0
     index_batch_size: int = 64
-    index_learning_rate: float = 1e-3
+    index_learning_rate: float = 2e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +70,16 @@ class HnetCnetConfig:
             keeps the last step's.
         generator_reconstruction: of gan and softmax, weight of an encoder's squared error and divergence beside the GAN's loss; 0.05
             unless given, 0 is a GAN alone.
-        index_iterations: of gan and softmax, steps in which the classifiers learn to tell a new task apart; 500 unless given.
+        index_iterations: of gan and softmax, steps in which the classifiers learn to tell a new task apart; 1500 unless given.
         index_images: of gan and softmax, what the classifiers see of the newest task: generated images alone, as of all others (default),
             or both generated and real ones.
         index_noise: of gan and softmax, standard deviation of the noise on the pixels (in -1..1) that the classifiers are trained on; 0.6
             unless given.
+        index_confidence: of gan and softmax, weight of the logarithm of the C-net's greatest probability beside that of the classifier's; 4
+            unless given, 0 asks the classifiers alone.
         index_batch_size: images a step, of the H-net; 64 unless given.
-        index_learning_rate: Adam's step size for classifiers and autoencoders; 1e-3 unless given.
+        index_learning_rate: Adam's step size for classifiers (falling along half a cosine) and autoencoders; 2e-3 unless given
+            (autoencoder: 1e-3).
     """
 
     index: IndexKind | None = None
@@ -91,6 +96,7 @@ class HnetCnetConfig:
     index_iterations: int | None = option(None, low=1)
     index_images: Images | None = None
     index_noise: float | None = option(None, low=0)
+    index_confidence: float | None = option(None, low=0)
     index_batch_size: int | None = option(None, low=2)
     index_learning_rate: float | None = option(None, low=0)
 
@@ -125,8 +131,8 @@ def resolve(config: HnetCnetConfig, setting: str, shape: tuple[int, int, int]) -
         readers = ", ".join(other for other in READS if name in READS[other])
         raise UserError(f"strategy.{name} is not read with strategy.index={kind}; leave it out, or choose strategy.index from {readers}")
     smallest = min(shape[1:])
-    usual = 2 if kind != "autoencoder" and smallest >= 16 else 1
-    options = IndexOptions(**{"index_pool": usual, **given})
+    usual = {"index_pool": 1, "index_learning_rate": 1e-3} if kind == "autoencoder" else {"index_pool": 2 if smallest >= 16 else 1}
+    options = IndexOptions(**{**usual, **given})
     if options.index_pool > smallest or (options.index_network == "conv" and smallest < 4 * options.index_pool):
         raise UserError(f"strategy.index_pool={options.index_pool} leaves too little of images of {smallest} pixels; lower it")
     return kind, options

@@ -240,7 +240,7 @@ def test_it_learns_to_name_separable_tasks(kind):
 @pytest.mark.parametrize("images, least, most", [("generated", 0.7, 1.0), ("both", 0.0, 0.5)])
 def test_perfect_generators_that_all_leave_one_mark_mislead_only_classifiers_that_are_shown_real_images(images, least, most):
     setup = make_setup(tiny_scenario("class", shape=(1, 4, 4), train=100, noise=60.0))
-    rates = {"index_learning_rate": 3e-3, "index_iterations": 300, "index_noise": 0.0}
+    rates = {"index_learning_rate": 3e-3, "index_iterations": 300, "index_noise": 0.0, "index_confidence": 0.0}
     strategy = prepared("hnet-cnet", setup, index_images=images, **{**QUICK, "generator_iterations": 1, **rates})
     marked = []
     for experience in setup.scenario.experiences:

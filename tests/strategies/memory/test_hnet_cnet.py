@@ -96,10 +96,27 @@ def test_a_perfect_index_gives_the_oracles_accuracy_and_small_batches_change_not
     whole = diagnose_routing(strategy, setup.scenario)
     assert diagnose_routing(strategy, setup.scenario, batch_size=7) == whole
     known = {tuple(x.flatten().tolist()): batch.task for batch in held_out(setup) for x in batch.x}
-    strategy.hnet.scores = lambda x, learned: torch.eye(3)[[known[tuple(image.flatten().tolist())] for image in x]]
+    strategy.hnet.scores = lambda x, learned: 1e6 * torch.eye(3)[[known[tuple(image.flatten().tolist())] for image in x]]
     perfect = diagnose_routing(strategy, setup.scenario)
     assert perfect["index_accuracy"] == [1.0] * 3
     assert perfect["end_to_end_accuracy"] == perfect["oracle_accuracy"] == whole["oracle_accuracy"]
+
+
+@pytest.mark.parametrize("index", ["gan", "softmax"])
+@pytest.mark.parametrize("weight", [0.0, 3.0])
+def test_the_index_is_the_classifiers_probability_and_the_parts_confidence(index, weight):
+    setup = make_setup(tiny_scenario("class", noise=110.0), train=TRAININGS[0])
+    strategy = run_stream(prepared("hnet-cnet", setup, index=index, index_confidence=weight, **QUICK))
+    x = torch.cat([batch.x for batch in held_out(setup)])
+    with torch.no_grad():
+        images = strategy.hnet.images(x)
+        raw = torch.cat([part(images) for part in strategy.hnet.networks["classifiers"]], 1)
+        wanted = raw.sigmoid().log() if index == "gan" else raw.softmax(1).log()
+        for task, outputs in enumerate(strategy.network.outputs):
+            sure = strategy.network(x, task)[:, outputs.start : outputs.stop].softmax(1).amax(1)
+            wanted[:, task] += weight * sure.log()
+        assert torch.equal(strategy.index(x), wanted.argmax(1))
+        assert weight == 0 or not torch.equal(strategy.index(x), raw.argmax(1))
 
 
 class Audited(Storage):
