@@ -33,7 +33,7 @@ from scenarios.batches import GeneratorFor, Shuffled
 from scenarios.experience import Experience
 from strategies.memory.hnet import IndexModule, as_pictures
 from strategies.networks.generative import RunningMean, critic, generator
-from strategies.phase import Optimizer, Phase, Step, Update
+from strategies.phase import Optimizer, Phase, Schedule, Step, Update
 
 
 class NoisyBatch(NamedTuple):
@@ -197,7 +197,7 @@ class GanIndex(IndexModule):
             loss=partial(self.classifier_loss, task=task),
             parameters=self.networks["classifiers"].parameters,
             name="index",
-            optimizer=Optimizer(kind="adam", learning_rate=options.index_learning_rate, schedule="cosine"),
+            optimizer=Optimizer(kind="adam", learning_rate=options.index_learning_rate, schedule=Schedule(kind="cosine")),
         )
         return Phase(name="index", batches=source, updates=(update,), iterations=options.index_iterations, fresh=True)
 
