@@ -13,13 +13,15 @@ from pathlib import Path
 import torch
 
 from scenarios.cache import Cache, cache_folder
-from scenarios.errors import UserError
+from scenarios.errors import LONGEST_LINE, UserError, shortened
 from scenarios.images import ImageSet
 from scenarios.sources.base import Place, Source
 from scenarios.sources.decoded import Decoded, Part
 from scenarios.sources.registry import sources
 
 OWN = ("npz", "folder")
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+"""What the operating system says of a disk without room."""
 
 
 def load_set(
@@ -67,11 +69,11 @@ def load_set(
     except RuntimeError as error:
         raise UserError(f"'~' stands for no folder here ({error}); give the whole path") from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             raise
         raise UserError(f"{name} cannot be read: {error.filename or place.path or place.root}: {error.strerror or error}") from error
     for note in decoded.notes:
-        say(note)
+        say(shortened(note, LONGEST_LINE))
     shown = place.path.resolve().stem if place.path is not None and name in OWN else name
     return _image_set(shown, source.origin, decoded, decoded.train), _image_set(shown, source.origin, decoded, decoded.test)
 
@@ -79,7 +81,7 @@ def load_set(
 def _decoded(name: str, source: Source, place: Place, cache: Cache) -> Decoded:
     files = source.locate(place)
     stamp = _stamp((source.version, place.size if source.resizes else None), files)
-    key = hashlib.sha256("".join(str(file.resolve()) for file in files[:1]).encode()).hexdigest()[:12]
+    key = hashlib.sha256(b"".join(os.fsencode(file.resolve()) for file in files[:1])).hexdigest()[:12]
     kept = f"{name}-{key}"
     decoded = cache.read(kept, stamp)
     if decoded is None:

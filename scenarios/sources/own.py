@@ -59,9 +59,15 @@ class Side:
 
         Returns:
             The side.
+
+        Raises:
+            UserError: a name is no text.
         """
         names, numbers = np.unique(np.asarray(labels), return_inverse=True)
         classes = in_order(names.tolist())
+        for own in classes:
+            if any("\ud800" <= letter <= "\udfff" for letter in own):
+                raise UserError(f"{where} has a class whose name is no Unicode text ({ascii(own)}); call it otherwise")
         place = {own: i for i, own in enumerate(classes)}
         return cls(name, where, np.array([place[own] for own in names.tolist()])[numbers.reshape(-1)].astype(np.int64), classes)
 

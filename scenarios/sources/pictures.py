@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import tempfile
@@ -173,9 +174,7 @@ def _room(shape: tuple[int, ...], report: Callable[[str], None]) -> Pixels:
     size = math.prod(shape)
     try:
         with tempfile.TemporaryFile() as file:
-            if hasattr(os, "posix_fallocate"):
-                # Else a full disk is found out when a page is touched, which ends the process.
-                os.posix_fallocate(file.fileno(), 0, size)
+            _reserve(file.fileno(), size)
             return np.memmap(file, np.uint8, shape=shape)
     except OSError as error:
         reason = f"{size / 1e6:.0f} MB of decoded images find no room in {tempfile.gettempdir()} ({error.strerror})"
@@ -183,6 +182,16 @@ def _room(shape: tuple[int, ...], report: Callable[[str], None]) -> Pixels:
             raise UserError(f"{reason}; make room there, or let TMPDIR name another folder") from error
         report(f"{reason}; they are kept in memory")
         return np.empty(shape, np.uint8)
+
+
+def _reserve(file: int, size: int) -> None:
+    # Else a full disk is found out when a page is touched, which ends the process.
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file, 0, size)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):  # file systems that know nothing of it
+            raise
 
 
 @contextmanager

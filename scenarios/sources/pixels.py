@@ -182,7 +182,7 @@ def from_image(image: Image.Image, grey: bool, scale: Scale | None = None) -> Im
     Args:
         image: an open image.
         grey: to one channel (by ITU-R 601 where it has colour), instead of red, green and blue.
-        scale: of its numbers, where they are more than 8 bits (`deep_span`).
+        scale: of its numbers, where they are more than 8 bits (`deep_span`) and those of a whole set are known; else by its own range.
 
     Returns:
         An image of mode L or RGB.
@@ -196,9 +196,10 @@ def from_image(image: Image.Image, grey: bool, scale: Scale | None = None) -> Im
     key = _transparent_colour(image)
     image.load()
     if image.mode in DEEP:
-        assert scale is not None
+        span = deep_span(image)
+        assert span is not None
         numbers = np.asarray(image)
-        bytes_ = scale.apply(numbers)
+        bytes_ = (scale or scale_of(*span, "it")).apply(numbers)
         if isinstance(key, int):
             bytes_[numbers == key] = 255
         plain = Image.fromarray(bytes_).convert(mode)

@@ -81,7 +81,7 @@ class Transfer:
         names = split_names(f"{request.parts['source']}-{request.parts['target']}")
         if len(names) != 2:
             raise UserError(f"{request.name} must name two data sets, as transfer-digits-glyphs does, not {len(names)}")
-        pairs = [request.load(name) for name in names]
+        pairs = [request.sized(config.size).load(name) for name in names]
         wanted = [_classes(pair[0], count, side) for pair, count, side in zip(pairs, _asked(config), ("source", "target"))]
         shape = _one_shape([pair[0] for pair in pairs], request.report)
         train, test = (join([reshape(pair[side], shape) for pair in pairs]) for side in (0, 1))
@@ -109,7 +109,7 @@ class TransferSplit:
         Raises:
             UserError: fewer than two classes are left for the source or the target.
         """
-        train, test = request.load(request.parts["set"])
+        train, test = request.sized(config.size).load(request.parts["set"])
         order = class_order(config.class_order, len(train.class_names), stream_randomness(config, request))
         count = config.source_classes or len(order) // 2
         if not 2 <= count <= len(order) - 2:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -353,3 +355,24 @@ def test_without_room_for_temporary_files_a_set_is_decoded_in_memory_with_a_word
     monkeypatch.setattr("scenarios.sources.pictures.IN_MEMORY", 10)
     with pytest.raises(UserError, match="TMPDIR"):
         read(folder)
+
+
+def test_names_that_are_no_text_are_refused_or_passed_on(tmp_path: Path) -> None:
+    folder = tree(tmp_path / os.fsdecode(b"own \xff"))
+    os.rename(folder / "train" / "ant" / "0.png", os.fsencode(folder / "train" / "ant") + b"/\xfe.png")
+    assert len(read(folder)[0]) == 6
+    for side in ("train", "test"):
+        os.rename(folder / side / "bee", os.fsencode(folder / side) + b"/b\xff")
+    with pytest.raises(UserError, match=r"name is no Unicode text \('b\\udcff'\)") as caught:
+        read(folder)
+    assert str(caught.value).isprintable()
+
+
+def test_processes_that_begin_at_once_decode_once(tmp_path: Path) -> None:
+    folder = tree(tmp_path / "own", each=30)
+    code = f"from scenarios.sources import load; load('folder:{folder}', report=print)"
+    started = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    outputs = [process.communicate(timeout=120)[0] for process in started]
+    assert all(process.returncode == 0 for process in started)
+    assert sum(output.splitlines().count("decoding folder") for output in outputs) == 1
+    assert {path.suffix for path in (tmp_path / "cache").iterdir()} == {".json", ".pixels"}
