@@ -1,16 +1,19 @@
 """What probes have found, kept by digest: an anchor is measured once for all methods, and a probe that was interrupted goes on.
 
-A digest covers everything that an answer depends on: the network's weights, the probe's options and subsets, the data, versions and
-threads. Answers are small JSON files beside the cached data sets; a folder that cannot be written makes the cache do nothing.
+A digest covers everything that an answer depends on: the network's weights, the probe's options and subsets, the data, all of the code (so
+that no change of it is answered from before), torch's version, the processor and threads. Answers are small JSON files beside the cached data sets; a folder that cannot be written makes the cache do nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import inspect
 import json
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +21,7 @@ from torch import nn
 
 from scenarios.cache import cache_folder
 
-VERSION = 1
+ROOMS = ("scenarios", "strategies", "metrics", "runs")
 
 
 def key(facts: Mapping[str, Any], device: torch.device) -> str:
@@ -31,8 +34,31 @@ def key(facts: Mapping[str, Any], device: torch.device) -> str:
     Returns:
         Hexadecimal digits.
     """
-    where = [VERSION, torch.__version__, device.type, torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()]
+    where = [_code(), torch.__version__, device.type, torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()]
     return hashlib.sha256(json.dumps([where, facts], sort_keys=True).encode()).hexdigest()[:32]
+
+
+@functools.cache
+def _code() -> str:
+    root = Path(__file__).resolve().parents[2]
+    kept = hashlib.sha256()
+    for path in sorted(path for room in ROOMS for path in (root / room).rglob("*.py")):
+        kept.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    return kept.hexdigest()
+
+
+def source(component: type) -> str:
+    """The digest of the file that a component is written in, which may be the user's own.
+
+    Args:
+        component: its class.
+
+    Returns:
+        Hexadecimal digits; empty where there is no file.
+    """
+    with contextlib.suppress(OSError, TypeError):
+        return hashlib.sha256(Path(inspect.getfile(component)).read_bytes()).hexdigest()
+    return ""
 
 
 def weights(network: nn.Module) -> str:
