@@ -1,7 +1,8 @@
 """What probes have found, kept by digest: an anchor is measured once for all methods, and a probe that was interrupted goes on.
 
 A digest covers everything that an answer depends on: the network's weights, the probe's options and subsets, the data, all of the code (so
-that no change of it is answered from before), torch's version, the processor and threads. Answers are small JSON files beside the cached data sets; a folder that cannot be written makes the cache do nothing.
+that no change of it is answered from before), torch's version, the processor and threads. Answers are small JSON files beside the cached
+data sets; a folder that cannot be written makes the cache do nothing.
 """
 
 from __future__ import annotations

@@ -54,7 +54,8 @@ class Probing:
 
     def _answer(self, subject: str, piece: str) -> dict[str, Any]:
         asked = {"weights": self._weights(subject), "piece": piece, "probe": self._options, "facts": self.probe.facts()}
-        met = {"source": cache.source(type(self.probe)), "data": self.plan.scenario.data.get("fingerprint"), "seed": self.plan.resolved["seed"]}
+        met = {"data": self.plan.scenario.data.get("fingerprint"), "seed": self.plan.resolved["seed"]}
+        met["source"] = cache.source(type(self.probe))
         name = cache.key({**asked, **met}, self.plan.device)
         known = cache.read(name)
         if known is None:
