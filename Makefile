@@ -1,4 +1,4 @@
-.PHONY: check test lint types benchmark mutants fuzz
+.PHONY: check test lint types benchmark mutants fuzz docs
 
 check: lint types test
 
@@ -19,3 +19,6 @@ mutants:
 
 fuzz:
 	FUZZ=1000 python -m pytest tests/runs/test_fuzz.py tests/runs/test_moments.py --timeout 3600
+
+docs:
+	mkdocs build

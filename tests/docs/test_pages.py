@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -28,12 +30,13 @@ def what_is_registered_stays_as_it_was() -> Iterator[None]:
 @pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=lambda page: page.stem)
 def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {"__name__": f"page_{page.stem}"}
+    module = ModuleType(f"page_{page.stem.replace('-', '_')}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
     for code in BLOCK.findall(page.read_text(encoding="utf-8")):
         named = FILE.match(code)
         if named:  # a file of the reader's own, which later blocks and commands use
             (tmp_path / named[1]).write_text(code, encoding="utf-8")
-        exec(compile(code, str(page), "exec", dont_inherit=True), names)
+        exec(compile(code, str(page), "exec", dont_inherit=True), vars(module))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
