@@ -1,14 +1,13 @@
 """An adversary and a defence at one learner: the hooks of the engine that they act through.
 
 Every strategy can be the victim, and none knows of it: examples are exchanged before the strategy declares its phases, batches before an
-update's loss, gradients between backward and step. What the adversary writes lies in the run's directory under `poison`, one file an
-experience, beside a manifest; a resumed run reads it back.
+update's loss, gradients between backward and step.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,23 +16,20 @@ import torch
 from torch import Tensor
 
 from metrics import robustness
+from runs import config
 from runs.controls import Controls, compared
-from runs.recording.files import write_json, write_tensors
+from runs.poison import Poison, altered_positions
 from runs.recording.store import Store
 from scenarios.episodes.episodic import EpisodicScenario
 from scenarios.errors import UserError
 from scenarios.experience import Batch, Examples, Experience, Scenario
-from scenarios.overlay import Overlay, fingerprint
+from scenarios.overlay import Overlay
 from scenarios.random import Randomness
 from strategies.answering import Answering, copy_of, fresh_one, importance_of
 from strategies.attacks.adversary import Adversary
 from strategies.attacks.view import AdversaryView
 from strategies.base import Strategy
 from strategies.defences.defence import Defence
-
-FOLDER = "poison"
-SHOWN = 10
-"""Altered images that are kept for a plot."""
 
 
 def outfit(scenario: Scenario, attack: Adversary | None, defence: Defence | None) -> Scenario:
@@ -98,9 +94,9 @@ class Contest:
         self.defence = defence
         self.store = store
         self.named = named
-        self.altered: dict[int, Examples] = {}
+        head = {"adversary": named["attack"], "options": config.as_dict(attack.config), "seed": randomness.seed} if attack else {}
+        self.poison = Poison(scenario, head, store.folder if store else None)
         self.kept: dict[int, Tensor] = {}
-        self.manifest: list[dict[str, Any]] = []
         self.detection: dict[str, Any] = {}
         self.steps = 0
         self.seconds = 0.0
@@ -121,9 +117,9 @@ class Contest:
         self._learning, self._view = experience, None
         if fresh:
             self.steps = 0
-        if self._attacked(index) and self.attack and not self.attack.online and index not in self.altered:
+        if self._attacked(index) and self.attack and not self.attack.online and index not in self.poison.examples:
             self._poison(experience)
-        arrived = replace(experience, train=self.altered.get(index, experience.train))
+        arrived = replace(experience, train=self.poison.examples.get(index, experience.train))
         if self.defence and index not in self.kept and fresh:
             self._inspect(experience, arrived)
         learned = self._remaining(arrived)
@@ -209,43 +205,7 @@ class Contest:
         examples = self.attack.poison(self._look(experience))
         self.seconds += time.perf_counter() - clock
         self._view = None
-        self.altered[experience.index] = examples
-        self._write_down(experience, examples, before)
-
-    def _write_down(self, experience: Experience, examples: Examples, before: int) -> None:
-        overlay = examples.storage.overlay
-        assert overlay is not None
-        clean = experience.train
-        changed = altered_positions(clean, examples)
-        entry = {
-            "experience": experience.index,
-            "altered": len(changed),
-            "of": len(examples),
-            **sizes(clean, examples, changed),
-            "clean_sha256": fingerprint(clean.raw_pixels(), clean.targets),
-            "poisoned_sha256": fingerprint(examples.raw_pixels(), examples.targets),
-        }
-        self.manifest.append(entry)
-        if self.store is None:
-            return
-        folder = self.store.folder / FOLDER
-        folder.mkdir(exist_ok=True)
-        state = {"rows": examples.rows, "targets": examples.targets, "tasks": examples.tasks, "entry": entry}
-        state |= {"base": overlay.base[before:], "deltas": overlay.deltas[before:]}
-        write_tensors(folder / f"experience-{experience.index}.pt", state)
-        write_json(folder / "manifest.json", self._manifest())
-
-    def _manifest(self) -> dict[str, Any]:
-        from runs import config
-
-        assert self.attack is not None
-        return {
-            "warning": "these images were altered by an adversary; they are not clean data",
-            "adversary": self.named["attack"],
-            "options": config.as_dict(self.attack.config),
-            "seed": self.randomness.seed,
-            "experiences": self.manifest,
-        }
+        self.poison.keep(experience.index, examples, before)
 
     def _inspect(self, experience: Experience, arrived: Experience) -> None:
         assert self.defence is not None
@@ -278,7 +238,7 @@ class Contest:
         return arrived if kept is None else replace(arrived, train=arrived.train.select(kept.to(arrived.train.rows.device)))
 
     def _known(self, experience: Experience) -> Experience:
-        return self._remaining(replace(experience, train=self.altered.get(experience.index, experience.train)))
+        return self._remaining(replace(experience, train=self.poison.examples.get(experience.index, experience.train)))
 
     def state_dict(self) -> dict[str, Any]:
         """What is needed to go on, beside the files of altered images.
@@ -305,31 +265,15 @@ class Contest:
         self.kept, self.detection = state["kept"], state["detection"]
         if self.defence:
             self.defence.load_state_dict(state["defence"])
-        for index in range(len(self.scenario)):
-            path = folder / FOLDER / f"experience-{index}.pt"
-            if path.exists():
-                saved = torch.load(path, map_location=self.strategy.setup.device, weights_only=True)
-                clean = self.scenario.experiences[index].train
-                assert clean.storage.overlay is not None
-                clean.storage.overlay.add(saved["base"], saved["deltas"])
-                rows = {name: saved[name] for name in ("rows", "targets", "tasks")}
-                self.altered[index] = replace(clean, **rows)
-                self.manifest.append(saved["entry"])
+        self.poison.read(folder)
 
     def artefacts(self) -> dict[str, Tensor]:
         """Some images before and after the adversary, for a plot.
 
         Returns:
-            `attack/clean` and `attack/poisoned`, uint8 [n, C, H, W]; empty where none were altered before an experience.
+            Names to tensors; empty where none were altered before an experience.
         """
-        for index, examples in self.altered.items():
-            clean = self.scenario.experiences[index].train
-            changed = altered_positions(clean, examples)
-            changed = changed[changed < len(clean)]
-            if len(changed):
-                picked = changed[torch.linspace(0, len(changed) - 1, min(SHOWN, len(changed))).long()]
-                return {"attack/clean": clean.raw_pixels(picked).cpu(), "attack/poisoned": examples.raw_pixels(picked).cpu()}
-        return {}
+        return self.poison.pictures()
 
     def _reckoned(self) -> list[str]:
         # What of the defence an adaptive adversary has taken into account; nothing where the defence offers nothing to reckon with.
@@ -360,8 +304,8 @@ class Contest:
                 **done,
                 "crafting_seconds": self.seconds,
             }
-            if self.manifest:
-                found["poison"] = self.manifest
+            if self.poison.entries:
+                found["poison"] = self.poison.entries
             if not attack.idle:
                 found["data"] = {**self.scenario.data, "poisoned": True}
         if self.defence:
@@ -391,44 +335,3 @@ def check(attack: Adversary, defence: Defence | None, strategy: Strategy) -> Non
             raise UserError("attack.importance=true needs a victim with importances; choose ewc, online-ewc, si, mas or alasso")
         if attack.access != "white-box":
             raise UserError("attack.importance=true is knowledge of the victim; set attack.access=white-box")
-
-
-def altered_positions(clean: Examples, examples: Examples) -> Tensor:
-    """Which examples an adversary has changed or added.
-
-    Args:
-        clean: what the stream gave.
-        examples: what the adversary made of them: the same order, added ones last.
-
-    Returns:
-        int64, positions.
-    """
-    same = len(clean)
-    differ = (clean.rows != examples.rows[:same]) | (clean.targets != examples.targets[:same])
-    added = torch.arange(same, len(examples), device=differ.device)
-    return torch.cat([torch.nonzero(differ).flatten(), added])
-
-
-def sizes(clean: Examples, examples: Examples, changed: Tensor) -> dict[str, float]:
-    """How large the changes of images are.
-
-    Args:
-        clean: what the stream gave.
-        examples: what the adversary made of them.
-        changed: int64, positions of examples that are altered and not added.
-
-    Returns:
-        The largest change of a pixel, the mean Euclidean length, and the mean peak signal-to-noise ratio; empty where nothing was altered.
-    """
-    changed = changed[changed < len(clean)]
-    if not len(changed):
-        return {}
-    found = [robustness.perturbation(clean.raw_pixels(part), examples.raw_pixels(part)) for part in _chunks(changed)]
-    weights = torch.tensor([len(part) for part in _chunks(changed)], dtype=torch.float64)
-    weights /= weights.sum()
-    means = {name: float(sum(w * each[name] for w, each in zip(weights.tolist(), found))) for name in ("l2", "psnr")}
-    return {"linf": max(each["linf"] for each in found), **means}
-
-
-def _chunks(positions: Tensor) -> Sequence[Tensor]:
-    return positions.split(4096)

@@ -20,6 +20,7 @@ class ImageSet:
         origin: `real`, `embedded` or `generated`.
         fingerprint: SHA-256 of pixels and labels, hexadecimal.
         verified: whether the files had the published checksums; True for embedded and generated sets.
+        poisoned: whether an adversary has altered some of the images.
         groups: a coarse group (superclass, alphabet, base character) of each class, where the set has them.
     """
 
@@ -31,6 +32,7 @@ class ImageSet:
     fingerprint: str
     verified: bool = True
     groups: tuple[str, ...] | None = None
+    poisoned: bool = False
     _copies: dict[torch.device, Tensor] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:

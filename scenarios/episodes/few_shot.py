@@ -276,4 +276,5 @@ def _data(images: Sequence[ImageSet]) -> dict[str, object]:
         "verified": all(part.verified for part in images),
         "shape": list(images[0].shape),
         "examples": sum(len(part) for part in images),
+        **({"poisoned": True} if any(part.poisoned for part in images) else {}),
     }

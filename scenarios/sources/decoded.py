@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+POISONED = "altered by an adversary"
+"""A note that begins so marks a set that is not clean."""
+
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 

@@ -16,7 +16,7 @@ from scenarios.cache import Cache, cache_folder
 from scenarios.errors import LONGEST_LINE, UserError, shortened
 from scenarios.images import ImageSet
 from scenarios.sources.base import Place, Source
-from scenarios.sources.decoded import Decoded, Part
+from scenarios.sources.decoded import POISONED, Decoded, Part
 from scenarios.sources.registry import sources
 
 OWN = ("npz", "folder")
@@ -117,4 +117,5 @@ def _image_set(name: str, origin: str, decoded: Decoded, part: Part) -> ImageSet
         fingerprint=part.fingerprint,
         verified=decoded.verified,
         groups=decoded.groups,
+        poisoned=any(note.startswith(POISONED) for note in decoded.notes),
     )

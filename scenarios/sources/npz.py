@@ -3,7 +3,8 @@
 Images are [N, H, W], [N, H, W, C] or [N, C, H, W] with 1 or 3 channels: bytes, 16-bit numbers or fractions in [0, 1], on one scale in all
 arrays (`pixels.scale_of`). Labels are whole numbers or text, [N] or [N, 1]; the classes are the labels that occur, whole numbers in
 ascending order first. Of `x` and `y` alone, a fifth of each class is held out for the test; sides that share no class are the division of
-the classes for few-shot learning. Pickled objects inside the archive are not read.
+the classes for few-shot learning. An array `poisoned` (text) marks images that an adversary has altered: every run on them says so.
+Pickled objects inside the archive are not read.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 
 from scenarios.errors import UserError
 from scenarios.sources.base import Place, Source, check, reading
-from scenarios.sources.decoded import Decoded
+from scenarios.sources.decoded import POISONED, Decoded
 from scenarios.sources.own import TEST, TRAIN, VALIDATION, Side, assemble
 from scenarios.sources.pixels import from_arrays
 
@@ -26,7 +27,7 @@ SIDES = {"train": TRAIN, "val": VALIDATION, "test": TEST}
 class Npz(Source):
     """Arrays of the user's own."""
 
-    version: str = "2"
+    version: str = "3"
 
     def locate(self, place: Place) -> list[Path]:
         """Take the file that the user named.
@@ -90,6 +91,9 @@ def _decoded(path: Path, arrays: Mapping[str, np.ndarray]) -> Decoded:
     images = {x: arrays[x] for x, _ in keys.values()}
     pixels, notes = from_arrays(images)
     sides = [Side.of(side, f"{y} of {path}", labels_of(arrays[y], y, len(images[x]))) for side, (x, y) in keys.items()]
+    if "poisoned" in arrays:
+        notes.append(f"{POISONED}: {path.name} says {str(arrays['poisoned'])[:200]}")
+        unused.remove("poisoned")
     if unused:
         notes.append(f"{len(unused)} arrays of {path.name} are left out ({', '.join(unused[:5])})")
     return assemble(str(path), pixels, sides, notes)

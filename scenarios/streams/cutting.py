@@ -249,6 +249,7 @@ def build_stream(
         "verified": train.verified and test.verified,
         "shape": list(train.shape),
         "examples": len(train),
+        **({"poisoned": True} if train.poisoned or test.poisoned else {}),
     }
     return Scenario(request.name, setting, experiences, data, train.shape, {**for_streams(data), **(recommended or {})})
 
@@ -326,6 +327,7 @@ def join(sets: Sequence[ImageSet]) -> ImageSet:
         origin=min((part.origin for part in sets), key=order.index),
         fingerprint=hashlib.sha256("".join(part.fingerprint for part in sets).encode()).hexdigest(),
         verified=all(part.verified for part in sets),
+        poisoned=any(part.poisoned for part in sets),
     )
 
 

@@ -114,6 +114,7 @@ class Wanted:
     def __init__(self, view: AdversaryView, model: Answering, samples: Examples, labels: Tensor, config: TaskPoisonConfig) -> None:
         self.view, self.model, self.config = view, model, config
         self.task, self.target = view.experience.index, config.target
+        self.shown = 0
         self.dtype = next(model.parameters()).dtype
         self.target_x = self._shown(samples.raw_pixels().to(self.dtype) / LEVELS)
         self.labels = labels
@@ -171,7 +172,8 @@ class Wanted:
 
     def _shown(self, pixels: Tensor) -> Tensor:
         if self.view.defence is not None:
-            pixels = self.view.defence.seen(pixels, self.view.generator("seen", self.view.step))
+            self.shown += 1
+            pixels = self.view.defence.seen(pixels, self.view.generator("seen", self.view.step, self.shown))
         return self.view.normalised(pixels)
 
     def _reached(self, every: list[torch.nn.Parameter]) -> list[bool]:

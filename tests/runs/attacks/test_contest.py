@@ -51,6 +51,33 @@ def test_a_run_is_paired_with_its_clean_twin_and_both_are_found_again(tmp_path):
     assert (tmp_path / "third" / "controls" / "clean" / "summary.json").exists()
 
 
+POISON = {"name": "task-poison", "steps": 1}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "attack", "defence", "steps"),
+    [
+        ({"name": "si"}, {**POISON, "schedule": "online"}, {"name": "agem"}, 33),
+        ({"name": "ewc"}, {"name": "label-flip", "fraction": 0.2}, {"name": "rollback", "tolerance": 0.0}, 40),
+        ({"name": "joint"}, {**POISON, "experiences": "later", "fraction": 0.5}, {"name": "outlier", "kind": "spectral"}, 30),
+    ],
+)
+def test_every_kind_of_state_is_taken_up_again(strategy, attack, defence, steps, tmp_path):
+    asked = {**ASKED, "strategy": strategy, "attack": attack, "defence": defence}
+    carry_out(make_plan(asked, Progress()), tmp_path / "whole", resume=False, progress=Progress())
+    interrupted(asked, tmp_path / "run", steps)
+    carry_out(make_plan(asked, Progress()), tmp_path / "run", resume=True, progress=Progress())
+    same_bits(tmp_path / "whole", tmp_path / "run")
+
+
+def test_poisoned_images_that_are_loaded_as_data_say_so_in_every_summary(tmp_path):
+    run(tmp_path / "run", attack={**NOISE, "fraction": 0.7})
+    own = {"data": f"npz:{tmp_path / 'run' / 'poison' / 'experience-2.npz'}", "scenario": {"name": "permuted-digits", "tasks": 2}}
+    summary = run(tmp_path / "own", **own).summary
+    assert summary["data"]["poisoned"] is True and summary["data"]["examples"] < 70
+    assert "poisoned" not in run().summary["data"]
+
+
 @pytest.mark.parametrize("steps", [15, 29, 40])
 def test_an_attacked_and_defended_run_resumes_to_the_same_bits(steps, tmp_path):
     asked = {
