@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from runs.engine import DivergenceError, Engine, Position, phase_length
+from runs.engine import DivergenceError, Engine, Position, finite, phase_length
 from runs.optimizers import check_layouts, make
 from runs.showing.progress import Progress
 from scenarios.experience import Experience
@@ -199,3 +199,37 @@ def test_a_gradient_laid_out_otherwise_than_its_parameter_is_caught() -> None:
     weight.grad = torch.zeros(4, 3, 3, 3)
     with pytest.raises(AssertionError, match="laid out otherwise"):
         check_layouts(optimizer)
+
+
+def test_a_step_that_makes_weights_infinite_stops_the_run_although_no_loss_comes_after_it() -> None:
+    class Exploding(Naive):
+        def phases(self, experience: Experience) -> list[Phase]:
+            def explode() -> None:
+                with torch.no_grad():
+                    self.network.head.blocks[2].bias.fill_(float("inf"))
+
+            update = Update(loss=self.loss, parameters=self.network.parameters, after_step=explode)
+            return [Phase(name="train", batches=self.shuffled(experience.train), updates=(update,), iterations=1)]
+
+    engine = engine_of(Exploding(NoOptions()), TrainConfig())
+    with pytest.raises(DivergenceError, match="a weight is no longer a finite number: experience 0, phase 'train'"):
+        engine.learn(engine.strategy.setup.scenario.experiences[0], Position())
+
+
+def test_a_matrix_that_cannot_be_decomposed_is_a_divergence() -> None:
+    def phases(strategy: Strategy, experience: Experience) -> list[Phase]:
+        def end() -> None:
+            torch.linalg.inv(torch.zeros(2, 2))
+
+        return [Phase(name="curvature", batches=strategy.shuffled(experience.train), end=end)]
+
+    engine = engine_of(Declared(phases), TrainConfig())
+    with pytest.raises(DivergenceError, match="cannot be decomposed: experience 0, phase 'curvature'"):
+        engine.learn(engine.strategy.setup.scenario.experiences[0], Position())
+
+
+def test_finite_sees_every_tensor_of_a_state_and_sums_that_overflow_single_precision() -> None:
+    assert finite({"a": [torch.ones(2), (torch.full((9,), 3e38), torch.tensor([3]))], "b": None, "c": float("inf")})
+    for bad in (float("nan"), float("inf"), -float("inf")):
+        assert not finite({"a": [torch.ones(2), {"b": torch.tensor([1.0, bad])}]})
+    assert not finite([torch.tensor([float("inf"), -float("inf")])])
