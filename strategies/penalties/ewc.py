@@ -30,6 +30,7 @@ from scenarios.options import option
 from scenarios.random import Randomness
 from strategies.networks.network import InPlay
 from strategies.penalties.curvature.fisher import DiagonalFisher
+from strategies.penalties.curvature.per_example import check_known
 from strategies.penalties.flat import Flat
 from strategies.penalties.penalty import Penalty, PenaltyStrategy
 from strategies.penalties.quadratic import Quadratic
@@ -186,6 +187,8 @@ class Ewc(PenaltyStrategy):
             The penalty of the form that the class stands for.
         """
         setup, config = self.setup, self.config
+        if config.fisher != "batch":
+            check_known(self.network, setup.scenario.input_shape)
         flat = Flat(self.network.parameters())
         fisher = DiagonalFisher(self.network, flat, config.fisher, setup.randomness)
         return self.Form(flat, config, fisher, self.in_play, setup.train.batch_size, setup.randomness)

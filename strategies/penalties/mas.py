@@ -22,7 +22,7 @@ from scenarios.batches import Shuffled
 from scenarios.experience import Batch, Experience
 from scenarios.options import option
 from strategies.networks.network import OUT_OF_PLAY, InPlay, Network, narrowed
-from strategies.penalties.curvature.per_example import known_layers, per_example, taps
+from strategies.penalties.curvature.per_example import check_known, known_layers, per_example, taps
 from strategies.penalties.flat import Flat
 from strategies.penalties.penalty import Penalty, PenaltyStrategy
 from strategies.penalties.quadratic import Quadratic
@@ -140,4 +140,5 @@ class Mas(PenaltyStrategy):
         Returns:
             The penalty of MAS.
         """
+        check_known(self.network, self.setup.scenario.input_shape)
         return MasPenalty(Flat(self.network.parameters()), self.config, self.network, self.in_play)

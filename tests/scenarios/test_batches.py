@@ -11,6 +11,7 @@ from scenarios.batches import Shuffled, augmenter, random_crop, random_flip
 from scenarios.experience import Examples, Storage, View, concatenate
 from scenarios.images import ImageSet
 from scenarios.random import Randomness
+from scenarios.streams.views import Permutation
 
 
 def examples(count: int = 10, task: int = 0) -> Examples:
@@ -24,7 +25,18 @@ def keyed(seed: int, epoch: int = 0):
     return lambda purpose: Randomness(seed).generator(purpose, epoch)
 
 
-@pytest.mark.parametrize(("size", "drop", "sizes"), [(4, False, [4, 4, 2]), (4, True, [4, 4]), (5, True, [5, 5]), (20, False, [10])])
+@pytest.mark.parametrize(
+    ("size", "drop", "sizes"),
+    [
+        (4, False, [4, 4, 2]),
+        (4, True, [4, 4]),
+        (5, True, [5, 5]),
+        (20, False, [10]),
+        (3, False, [3, 3, 4]),
+        (3, True, [3, 3, 3]),
+        (1, False, [1] * 10),
+    ],
+)
 def test_a_pass_holds_every_example_once(size: int, drop: bool, sizes: list[int]) -> None:
     source = Shuffled(examples(), size, drop_last=drop)
     batches = list(source.epoch(keyed(0)))
@@ -81,3 +93,11 @@ def test_batches_are_normalised_and_know_their_experience() -> None:
     assert batch.tasks.tolist() == [0, 2]
     assert torch.allclose(batch.x[1], mixed.storage.images.images[5].float() / 255)
     assert concatenate([first, first]).task == 0
+
+
+def test_augmentation_comes_before_an_experience_permutes_the_pixels() -> None:
+    order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
+    plain = examples()
+    permuted = replace(plain, storage=replace(plain.storage, view=Permutation(order[None])))
+    for one, two in zip(Shuffled(plain, 5, "crop-flip").epoch(keyed(0)), Shuffled(permuted, 5, "crop-flip").epoch(keyed(0))):
+        assert torch.equal(one.x.flatten(2)[:, :, order], two.x.flatten(2))

@@ -18,9 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from scenarios.errors import UserError
+from strategies.networks.network import Network
 
 PIECE = 2**24
 """Numbers that the per-example gradients of a convolution may take at a time (64 MiB in float32)."""
+
+OTHERWISE = "ewc with strategy.fisher=batch needs none"
 
 Pieces = Iterator[tuple[Tensor, Tensor]]
 Function = Callable[[Tensor], Tensor]
@@ -40,6 +43,19 @@ class Tap(NamedTuple):
     output: Tensor
 
 
+def check_known(network: Network, input_shape: tuple[int, int, int]) -> None:
+    """Show a network an image, so that what is not known of its layers is told before anything is trained.
+
+    Args:
+        network: any network; it is in training mode afterwards.
+        input_shape: shape of one image, (C, H, W).
+    """
+    like = next(network.parameters())
+    with torch.no_grad(), taps(network.eval()):
+        network(like.new_zeros(1, *input_shape))
+    network.train()
+
+
 def known_layers(network: nn.Module) -> list[nn.Module]:
     """The layers that have parameters.
 
@@ -54,11 +70,13 @@ def known_layers(network: nn.Module) -> list[nn.Module]:
     """
     layers = [layer for layer in network.modules() if next(layer.parameters(recurse=False), None) is not None]
     for layer in layers:
+        kind = type(layer).__name__
         if not isinstance(layer, (nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d)):
-            kind = type(layer).__name__
-            raise UserError(
-                f"per-example gradients are known for Linear, Conv2d and BatchNorm, not {kind}; ewc with strategy.fisher=batch needs none"
-            )
+            raise UserError(f"per-example gradients are known for Linear, Conv2d and BatchNorm, not {kind}; {OTHERWISE}")
+        if isinstance(layer, nn.Conv2d) and (isinstance(layer.padding, str) or layer.padding_mode != "zeros"):
+            raise UserError(f"per-example gradients are known for Conv2d with zeros as padding, given as numbers, not {layer}; {OTHERWISE}")
+        if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)) and not layer.track_running_stats:
+            raise UserError(f"per-example gradients are known for {kind} with running statistics; {OTHERWISE}")
     return layers
 
 
@@ -75,7 +93,10 @@ def taps(network: nn.Module) -> Iterator[list[Tap]]:
     noted: list[Tap] = []
 
     def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        assert all(tap.layer is not layer for tap in noted), "a layer that is used twice has no gradient of this form"
+        if any(tap.layer is layer for tap in noted):
+            raise UserError(f"per-example gradients of a layer that is used twice are not known ({layer}); {OTHERWISE}")
+        if isinstance(layer, nn.Linear) and inputs[0].dim() != 2:
+            raise UserError(f"per-example gradients of nn.Linear are known for inputs [B, F], not {tuple(inputs[0].shape)}; {OTHERWISE}")
         noted.append(Tap(layer, inputs[0].detach(), output))
         return output.clone()  # a ReLU in place would overwrite what the gradient is taken of
 
@@ -114,7 +135,6 @@ def per_example(scalar: Tensor, noted: list[Tap], function: Function) -> Pieces:
 
 
 def _linear(layer: nn.Linear, a_BI: Tensor, g_BO: Tensor, function: Function) -> Pieces:
-    assert a_BI.dim() == 2
     f_BO = function(g_BO)
     yield layer.weight, f_BO.T @ function(a_BI)
     if layer.bias is not None:
@@ -122,7 +142,7 @@ def _linear(layer: nn.Linear, a_BI: Tensor, g_BO: Tensor, function: Function) ->
 
 
 def _convolution(layer: nn.Conv2d, a: Tensor, g: Tensor, function: Function) -> Pieces:
-    assert not isinstance(layer.padding, str) and layer.padding_mode == "zeros"
+    assert not isinstance(layer.padding, str)
     groups, weight = layer.groups, layer.weight
     for part_a, part_g in zip(*(tensor.split(max(1, PIECE // weight.numel())) for tensor in (a, g))):
         patches = nn.functional.unfold(part_a, weight.shape[-2:], layer.dilation, layer.padding, layer.stride)

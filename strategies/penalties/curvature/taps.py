@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from scenarios.errors import UserError
 from strategies.penalties.curvature.merge import MergedLayer
 
 Tap = Literal["post_bn", "pre_bn"]
@@ -43,7 +44,10 @@ class Taps:
 
     def _note(self, name: str) -> Any:
         def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            assert name not in self.outputs, "a layer that is used twice has no block of this form"
+            if name in self.outputs:
+                raise UserError(f"Kronecker factors of a layer that is used twice are not known ('{name}'); choose another --network")
+            if inputs[0].dim() not in (2, 4):
+                raise UserError(f"Kronecker factors are known for inputs [B, F] and [B, C, H, W], not '{name}'; choose another --network")
             self.inputs[name], self.outputs[name] = inputs[0].detach(), output
             return output.clone()  # a ReLU in place would overwrite what the derivative is taken by
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scenarios.random import Randomness
+from scenarios.streams.selecting import blur
+from scenarios.streams.views import Permutation
 from strategies.memory.replay import WithReplay, reservoir
 from strategies.phase import TrainConfig
 from tests.strategies.driver import accuracy, equal, make_setup, prepared, run_experience, run_stream, tiny_scenario
@@ -103,6 +107,42 @@ def test_new_examples_come_as_without_replay_and_remembered_ones_go_round():
         seen += remembered
     # a round takes two batches of 3 from the 8 and leaves 2 out; the next is shuffled anew
     assert len(set(seen)) == 8
+
+
+@pytest.mark.parametrize("blurry", [0.0, 0.4])
+def test_remembered_examples_are_seen_as_their_own_experience_sees_them(blurry):
+    orders = torch.stack([torch.randperm(64, generator=torch.Generator().manual_seed(index)) for index in range(3)])
+    scenario = tiny_scenario("domain")
+    generator = torch.Generator().manual_seed(0)
+    parts = blur([experience.train for experience in scenario.experiences], blurry, generator)
+    stream = tuple(
+        replace(experience, train=replace(part, storage=replace(part.storage, view=Permutation(orders))))
+        for experience, part in zip(scenario.experiences, parts)
+    )
+    setup = make_setup(replace(scenario, experiences=stream), train=TrainConfig(epochs=1, batch_size=17))
+    strategy = prepared("replay", setup, memory=9, batch_size=4)
+    for experience in setup.scenario.experiences:
+        for batch in strategy.phases(experience)[0].batches.epoch(lambda purpose: setup.randomness.generator(purpose)):
+            storage = experience.train.storage
+            pixels = (batch.x - storage.shift) / storage.scale
+            for seen, task, label in zip(pixels, batch.tasks.tolist(), batch.y.tolist()):
+                upright = torch.empty(64)
+                upright[orders[task]] = seen.flatten()
+                found = (storage.images.images.flatten(1).float() - upright).abs().amax(1).argmin()
+                assert (storage.images.images[found].flatten().float() - upright).abs().max() < 0.01
+                assert int(storage.images.labels[found]) == 2 * task + label
+        run_experience(strategy, experience)
+    assert len(strategy.memory) == 9 and strategy.memory.task is None
+
+
+@pytest.mark.parametrize("memory", [0, 6])
+def test_a_last_batch_of_one_joins_the_one_before_with_memory_as_without(memory):
+    setup = make_setup(tiny_scenario(train=9), train=TrainConfig(epochs=1, batch_size=17), options={"norm": "batch"})
+    strategy = prepared("replay", setup, memory=memory, batch_size=2)
+    run_experience(strategy, setup.scenario.experiences[0])
+    batches = strategy.phases(setup.scenario.experiences[1])[0].batches
+    sizes = [len(batch.x) for batch in batches.epoch(lambda purpose: setup.randomness.generator(purpose))]
+    assert sizes == [18 + (2 if memory else 0)] and len(batches) == 1
 
 
 def test_a_memory_smaller_than_a_batch_is_replayed_whole():
