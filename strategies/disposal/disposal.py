@@ -188,9 +188,24 @@ class Disposal(Strategy):
         if not self.gamma:
             return self.keep_loss(batch)  # type: ignore[arg-type]
         kept = self.keep_loss(batch.target)
-        term = self.term(batch.source)
+        term = self.pushed(batch.source)
         parts = {"keep": kept.loss.detach(), "disposal": term.detach()}
         return Step(kept.loss + self.gamma * term, kept.logits, kept.targets, parts)
+
+    def pushed(self, source: Batch) -> Tensor:
+        """The term, taken with batch norms in evaluation mode: their running statistics are to be the target's.
+
+        Args:
+            source: examples of it.
+
+        Returns:
+            A scalar.
+        """
+        training = self.network.training
+        self.network.eval()
+        term = self.term(source)
+        self.network.train(training)
+        return term
 
     def term(self, source: Batch) -> Tensor:
         """What disposes of the source.

@@ -114,12 +114,10 @@ class Gc(Disposal):
             The value, without graph.
         """
         weight, bias = self._head(source.x)
-        training = self.network.training
         self.network.train(self.config.chunk_norm == "batch")
         with torch.autocast(source.x.device.type, enabled=False):
             losses = [partial(self._chunk_loss, x, y, weight, bias) for x, y in self._chunks(source)]
             value, self._gradients = METHODS[self.config.second_order](losses, self.inner, self.outer, self.config.form)
-        self.network.train(training)
         return value
 
     def after_backward(self) -> None:

@@ -52,7 +52,7 @@ class Scrub(Disposal):
             The step.
         """
         if self.gamma and self.step % 2 == 0 and self.step < self.config.away * self.config.steps:
-            return Step(self.gamma * self.term(batch.source))
+            return Step(self.gamma * self.pushed(batch.source))
         return self.keep_loss(batch.target if self.gamma else batch)  # type: ignore[arg-type]
 
     def term(self, source: Batch) -> Tensor:

@@ -146,6 +146,7 @@ class Retraining:
 
     def __init__(self, trial: Trial, test: Callable[[Trial], float]) -> None:
         self.trial, self.test = trial, test
+        self.network = trial.network
 
     def phases(self, experience: object) -> list[Phase]:
         """The stretches between two pauses.

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import scenarios
+from runs.engine import InterruptedRunError
 from runs.plan import make_plan
 from runs.probing import cache, trials
 from runs.probing.probing import Probing
@@ -80,6 +81,23 @@ def test_a_convolutional_network_is_not_stacked_and_worker_processes_give_what_t
     assert all(equal(one.network.state_dict(), other.network.state_dict()) for one, other in zip(alone, remote))
 
 
+@pytest.mark.parametrize("batched", [True, False])
+def test_a_thief_whose_rate_is_too_high_gets_nothing_and_stops_nobody(batched):
+    made = some("mlp", 2, hidden=(12,))
+    for trial, rate in zip(made, (1e30, 0.1)):
+        trial.rates = ((10, rate),)
+    trials.carry_out(made, batched=batched)
+    assert made[0].accuracies[-1] < 0.4 < made[1].accuracies[-1]
+    assert len(made[0].accuracies) == 2
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_ctrl_c_stops_a_probe_between_two_steps(batched):
+    left = iter([False] * 5)
+    with pytest.raises(InterruptedRunError):
+        trials.carry_out(some("mlp", 2, hidden=(12,)), batched=batched, stopping=lambda: next(left, True))
+
+
 def test_a_probe_leaves_the_strategy_bit_identical_and_its_anchors_are_measured_once(monkeypatch):
     result = carry_out(make_plan({**ASKED, "probe": {"name": "none"}}, Progress()), None, resume=False, progress=Progress())
     plan = make_plan(ASKED, Progress())
@@ -134,17 +152,17 @@ def test_downstream_sets_are_brought_to_the_networks_shape():
     assert set(result.summary["pl_accuracy"]["by_piggybacker"]) == {"fresh-head", "distil"}
 
 
-@pytest.mark.parametrize("delay", [0.02, 0.6])
-def test_killed_in_the_middle_and_resumed_gives_the_same_bits_and_numbers(delay, tmp_path, monkeypatch):
+@pytest.mark.parametrize("sign", ["run/checkpoint.pt", "cache/probes/*.json"])
+def test_killed_in_the_middle_and_resumed_gives_the_same_bits_and_numbers(sign, tmp_path, monkeypatch):
     monkeypatch.setenv("PALIMPSEST_CACHE", str(tmp_path / "other"))
     whole = carry_out(make_plan(ASKED, Progress()), tmp_path / "whole", resume=False, progress=Progress())
     monkeypatch.setenv("PALIMPSEST_CACHE", str(tmp_path / "cache"))
     asked = ["--config", str(tmp_path / "whole" / "config.yaml"), "--out", str(tmp_path / "run"), "--quiet"]
     command = [sys.executable, "-m", "runs.cli", *asked]
     process = subprocess.Popen(command, env={**os.environ})
-    while not list((tmp_path / "cache" / "probes").glob("*.json")) and process.poll() is None:
+    while not list(tmp_path.glob(sign)) and process.poll() is None:
         time.sleep(0.005)
-    time.sleep(delay)
+    time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
     again = carry_out(make_plan(ASKED, Progress()), tmp_path / "run", resume=True, progress=Progress())

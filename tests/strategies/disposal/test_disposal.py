@@ -69,6 +69,16 @@ def test_the_teacher_and_batch_norms_of_evaluation_are_left_alone(name):
         assert equal(strategy.network.backbone.state_dict(), strategy.transferred.backbone.state_dict())
 
 
+@pytest.mark.parametrize("name", ["negative-gradient", "sophon", "connectivity", "gc"])
+def test_the_source_leaves_no_statistics_in_batch_norms(name):
+    ends = {}
+    for method in (name, "keep-only"):
+        # With a rate of 0 nothing moves but statistics.
+        made = run_stream(prepared(method, setup("mlp", {"hidden": (8,), "norm": "batch"}), learning_rate=0.0, **FEW))
+        ends[method] = {key: value for key, value in made.network.state_dict().items() if "running" in key}
+    assert equal(ends[name], ends["keep-only"])
+
+
 def test_target_only_never_sees_the_source_and_has_no_teacher():
     strategy = run_stream(prepared("target-only", setup(), **FEW))
     floor = prepared("naive", setup())
