@@ -225,10 +225,12 @@ def _machines(row: Row) -> str:
 def _made_with(name: str, recipe: Mapping[str, Any], known: Sequence[Record], scale: str) -> str:
     wanted = recipes.requests(recipe, scale)
     used = [record for label, requests in wanted.items() for record in count(known, label, requests, scale).records]
-    minutes = sum(record.summary["cpu_seconds"] for record in used) / 60
+    seconds = [each for each in (record.number("cpu_seconds") for record in used) if each is not None]
+    least = "" if len(seconds) == len(used) else "at least "
+    took = f", {least}{sum(seconds) / 60:.0f} minutes of processor time" if seconds else ""
     machines, codes = sorted({record.machine for record in used}), sorted({record.code for record in used})
     command = f"simulate recipe {name}" + ("" if scale == "small" else f" --scale {scale}")
-    return f"`{command}`: {len(used)} runs, {minutes:.0f} minutes of processor time; {'; '.join(machines)}; code {', '.join(codes)}."
+    return f"`{command}`: {len(used)} runs{took}; {'; '.join(machines)}; code {', '.join(codes)}."
 
 
 def _headline(name: str, recipe: Mapping[str, Any], rows: Sequence[Row]) -> str:
@@ -240,6 +242,6 @@ def _headline(name: str, recipe: Mapping[str, Any], rows: Sequence[Row]) -> str:
         mine = {row.metric: row for row in rows if row.label == first.label}
         seconds = list(first.counted.values("cpu_seconds").values())
         cells = [ours(mine[metric]) if metric in mine else "" for metric in metrics]
-        told = [first.shown, *cells, _seeds(first), f"{sum(seconds) / len(seconds):.0f}"]
+        told = [first.shown, *cells, _seeds(first), f"{sum(seconds) / len(seconds):.0f}" if seconds else ""]
         lines.append(f"| {' | '.join(told)} |")
     return "\n".join(lines) + "\n"

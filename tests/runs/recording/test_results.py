@@ -46,6 +46,13 @@ def test_findings_hold_no_measured_number_of_their_own(name: str) -> None:
         assert set(re.findall(r"\b\d\d\.\d+|± \d", text)) <= published
 
 
+def test_records_that_do_not_know_their_processor_time_are_told_all_the_same() -> None:
+    old, new = made("one", 3, 0.55), made("one", 4, 0.61, line=2)
+    del old.summary["cpu_seconds"]
+    assert "2 runs, at least 2 minutes of processor time; a chip" in results.to_markdown("example", EXAMPLE, [old, new], "small")
+    assert "1 runs; a chip" in results.to_markdown("example", EXAMPLE, [old], "small")
+
+
 def test_a_recipe_stands_with_its_numbers_and_each_row_leads_to_its_records() -> None:
     text = results.to_markdown("example", EXAMPLE, [made("one", 3, 0.55), made("one", 4, 0.61, line=2)], "small")
     links = "[3](runs/records/example.jsonl#L1) [4](runs/records/example.jsonl#L2)"
