@@ -65,16 +65,25 @@ def several(asked: Seeds, console: Console, *, quiet: bool, resume: bool) -> Non
         console: where progress is shown.
         quiet: show none.
         resume: go on with the runs that are there; those that are over are left alone.
+
+    Raises:
+        StoppedError: it was interrupted.
+        KeyboardInterrupt: it was interrupted before anything was written.
     """
     again = stopping.command("simulate resume", asked.folder)
-    for seed in asked.seeds:
-        console.print(f"seed {seed}", style="bold")
-        place = asked.place(seed)
-        if resume and (place / "summary.json").exists():
-            redraw(place)
-        else:
-            one({**asked.request, "seed": seed}, place, console, quiet=quiet, resume=resume, again=again, before=asked.write)
-    show.group(asked.folder, console)
+    try:
+        for seed in asked.seeds:
+            console.print(f"seed {seed}", style="bold")
+            place = asked.place(seed)
+            if resume and (place / "summary.json").exists():
+                redraw(place)
+            else:
+                one({**asked.request, "seed": seed}, place, console, quiet=quiet, resume=resume, again=again, before=asked.write)
+        show.group(asked.folder, console)
+    except KeyboardInterrupt:
+        if not asked.written:
+            raise
+        raise StoppedError(f"interrupted between two runs; go on with {again}", stopping.INTERRUPTED) from None
 
 
 def one(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,22 +39,17 @@ class Seeds:
         """
         return self.folder / f"seed-{seed}"
 
+    @property
+    def written(self) -> bool:
+        """Whether it is written down what is asked for."""
+        return (self.folder / FILE).exists()
+
     def write(self) -> None:
         """Write down what is asked for."""
         with files.making(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         content = {"first_seed": self.seeds.start, "seeds": len(self.seeds), "request": config.absolute(config.checked(self.request))}
         files.write_text(self.folder / FILE, config.to_yaml(content))
-
-    def unfinished(self) -> Iterable[tuple[Path, dict[str, Any]]]:
-        """The runs that are not over.
-
-        Yields:
-            Each one's directory and request.
-        """
-        for seed in self.seeds:
-            if not (self.place(seed) / "summary.json").exists():
-                yield self.place(seed), {**self.request, "seed": seed}
 
 
 def read(folder: Path) -> Seeds | None:

@@ -62,7 +62,9 @@ class Store:
 
     def _enter(self, resolved: Mapping[str, Any], resume: bool) -> None:
         written, text = self.folder / "config.yaml", config.to_yaml(resolved)
-        begun = (self.folder / "checkpoint.pt").exists()
+        begun, over = ((self.folder / name).exists() for name in ("checkpoint.pt", "summary.json"))
+        if over and not begun:
+            raise UserError(f"{self.folder} holds a run that is over and whose checkpoint was taken away; choose another --out")
         if not written.exists() or (not begun and _begins(text, written)):
             files.write_text(written, text)
             return

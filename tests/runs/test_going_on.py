@@ -238,6 +238,30 @@ def test_all_seeds_are_run_when_the_first_was_stopped(same: str, tmp_path: Path,
     assert (folder / "seed-4" / "plots" / "accuracy_matrix.png").exists() and (folder / "forgetting_curves.png").exists()
 
 
+def test_ctrl_c_between_two_seeds_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from runs import plan
+
+    made, folder = plan.make_plan, tmp_path / "seeds"
+
+    def interrupted_in_the_second(request: Any, progress: Any) -> Any:
+        if request["seed"] == 1:
+            raise KeyboardInterrupt
+        return made(request, progress)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(plan, "make_plan", interrupted_in_the_second)
+        code, _, error = call(*TINY, "--quiet", "--seeds", "2", "--out", folder)
+    assert (code, error) == (130, f"interrupted between two runs; go on with `simulate resume {folder}`\n")
+    assert call("resume", folder, "--quiet") == (0, "", "")
+
+
+def test_results_whose_checkpoint_was_taken_away_are_not_written_over(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    (tmp_path / "run" / "checkpoint.pt").unlink()
+    for further in ([], ["--resume"]):
+        refused(call(*TINY, "--out", tmp_path / "run", *further), "is over and whose checkpoint was taken away")
+
+
 def test_a_mistake_among_several_seeds_writes_nothing(tmp_path: Path) -> None:
     refused(call(*TINY, "--seeds", "2", "--set", "scenario.class_order=1,2", "--out", tmp_path / "seeds"), "class_order")
     assert not (tmp_path / "seeds").exists()
