@@ -46,7 +46,8 @@ sources = Registry(
         ),
         Row(
             "folder",
-            "images of your own, --data folder:PATH, with PATH/train/CLASS/*.png and PATH/test/CLASS/*.png or PATH/CLASS/*.png",
+            "images of your own, --data folder:PATH, with PATH/train/CLASS/*.png and PATH/test/CLASS/*.png or PATH/CLASS/*.png"
+            " (docs/own-data.md)",
             "scenarios.sources.folders:ImageFolder",
         ),
         Row("npz", "arrays of your own, --data npz:FILE, with x and y (or x_train, y_train, x_test, y_test)", "scenarios.sources.npz:Npz"),

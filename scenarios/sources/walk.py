@@ -162,11 +162,13 @@ def class_folders(folder: Path, left: Leftovers) -> dict[str, list[Path]]:
         The images of each class, in the order of the folders' names.
 
     Raises:
-        UserError: a class folder has no image, or two have names that look the same.
+        UserError: a class folder has no image, two have names that look the same, or a link leads nowhere.
     """
     found: dict[str, list[Path]] = {}
     for path in listed(folder):
         if not path.is_dir():
+            if path.is_symlink():
+                regular(path)  # a link that leads nowhere may have been a class
             left.add([path], "beside the class folders" if ending(path.name) in ENDINGS else "")
             continue
         files = content(path)

@@ -308,6 +308,9 @@ def test_links_to_folders_are_followed_unless_they_lead_back(tmp_path: Path) -> 
     for side in ("train", "test"):
         (folder / side / "cat").symlink_to(tmp_path / "elsewhere" / "c")
     assert read(folder)[0].class_names == ("ant", "bee", "cat")
+    (folder / "train" / "dog").symlink_to(tmp_path / "absent")
+    refused(folder, str(folder / "train" / "dog"), "cannot be read")
+    (folder / "train" / "dog").unlink()
     (folder / "train" / "ant" / "loop").symlink_to(folder)
     refused(folder, str(folder / "train" / "ant" / "loop"), "leads back")
 
