@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from metrics.features import dead_unit_share, effective_rank, linear_cka
 from metrics.unlearning import leakage, membership_auc, pl_accuracy, steps_to_reach
+from scenarios.experience import Batch, Examples
 
 if TYPE_CHECKING:
     from runs.probing.probing import Probing
@@ -110,7 +111,7 @@ def _unlearning(probing: Probing, matrix: list[list[float]], main: dict[str, Any
     left, kept = matrix[-1][:2]
     told: dict[str, Any] = {"target_accuracy": kept, "target_change": kept - matrix[1][1], "old_head_accuracy": left}
     for name, experience in (("source", source), ("target", target)):
-        x = experience.test.batch(slice(0, LOOKED_AT)).x
+        x = _spread(experience.test).x
         features = [network.eval().features(x) for network in (now, before)]
         told[f"cka_{name}"] = linear_cka(*features)
         told[f"dead_units_{name}"] = dead_unit_share(features[0])
@@ -118,7 +119,7 @@ def _unlearning(probing: Probing, matrix: list[list[float]], main: dict[str, Any
         told[f"feature_scale_{name}"] = float(features[0].std() / features[1].std())
     losses = []
     for examples in (source.train, source.test):
-        batch = examples.batch(slice(0, LOOKED_AT) if examples is source.test else _spread(len(examples)).to(examples.rows.device))
+        batch = _spread(examples)
         logits = now.head.narrow(now.features(batch.x), source.outputs)
         losses.append(functional.cross_entropy(logits, batch.y - source.outputs.start, reduction="none"))
     told["membership_auc"] = membership_auc(*losses)
@@ -132,5 +133,7 @@ def _unlearning(probing: Probing, matrix: list[list[float]], main: dict[str, Any
     return told
 
 
-def _spread(count: int) -> Tensor:
-    return torch.arange(min(count, LOOKED_AT)) * max(1, count // LOOKED_AT)
+def _spread(examples: Examples) -> Batch:
+    # Examples lie class by class: the first of them are of one class.
+    count = len(examples)
+    return examples.batch((torch.arange(min(count, LOOKED_AT)) * max(1, count // LOOKED_AT)).to(examples.rows.device))

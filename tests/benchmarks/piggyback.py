@@ -41,7 +41,8 @@ def make(name: str, hidden: tuple[int, ...], steps: int, count: int) -> list[Tri
     component, _ = networks.load("mlp")
     network = build("mlp", component.Config(hidden=hidden), stream.input_shape, [source.outputs], 0)
     generator = torch.Generator().manual_seed(0)
-    test = source.test.select(torch.arange(min(300, len(source.test))))
+    shown = min(300, len(source.test))
+    test = source.test.select(torch.randperm(len(source.test), generator=generator)[:shown])
     made = []
     for _ in range(count):
         order = subsets.orders(subsets.per_class(source.train, 20, generator), 32, steps, generator)
