@@ -1,4 +1,4 @@
-.PHONY: check test lint types benchmark mutants fuzz docs
+.PHONY: check test lint types benchmark mutants matrix fuzz docs
 
 check: lint types test
 
@@ -22,3 +22,6 @@ fuzz:
 
 docs:
 	mkdocs build
+
+matrix:
+	python -m pytest tests/matrix -m "full or not full" -n auto

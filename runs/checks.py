@@ -24,6 +24,8 @@ def check_options(scenario: Any, train: TrainConfig, evaluation: EvaluateConfig)
     Raises:
         UserError: there is such an option, or it is such a stream.
     """
+    if train.optimizer != "sgd" and train.momentum != TrainConfig.momentum:
+        raise UserError(f"train.momentum is of sgd, and the optimizer is {train.optimizer}; leave it out, or add train.optimizer=sgd")
     if isinstance(scenario, EpisodicScenario):
         if train.augmentation != "none":
             raise UserError("images of episodes are not augmented; leave train.augmentation out")

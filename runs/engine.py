@@ -270,17 +270,16 @@ class Engine:
             raise DivergenceError(f"the loss is no longer a finite number: {where}")
 
     def guard_weights(self, where: str) -> None:
-        """Stop a run whose network holds numbers that are not finite: the last step's loss was computed before the step.
+        """Stop a run whose last step, which no loss comes after, made numbers that are not finite.
 
         Args:
             where: for the message.
 
         Raises:
-            DivergenceError: a parameter or a buffer of the network, or of what an optimiser moves, is NaN or infinite.
+            DivergenceError: a parameter that an optimiser moves is NaN or infinite.
         """
-        network, optimizers = self.strategy.network, (*self.optimizers.values(), *self.own.values())
-        moved = [parameter for each in optimizers for group in each.param_groups for parameter in group["params"]]
-        if not finite([*moved, *network.parameters(), *network.buffers()]):
+        optimizers = (*self.optimizers.values(), *self.own.values())
+        if not finite([parameter for each in optimizers for group in each.param_groups for parameter in group["params"]]):
             raise DivergenceError(f"a weight is no longer a finite number: {where}")
 
     def _seed(self, position: Position, what: int | str) -> None:

@@ -95,6 +95,8 @@ class Split:
         if len(order) % tasks:
             possible = ", ".join(str(n) for n in range(1, len(order) + 1) if len(order) % n == 0)
             raise UserError(f"{len(order)} classes cannot be cut into {tasks} equal experiences; choose scenario.tasks from {possible}")
+        if config.blurry and tasks == 1:
+            raise UserError("scenario.blurry mixes an experience with its neighbours, and one has none; choose 2 or more scenario.tasks")
         width = len(order) // tasks
         cuts = [order[i * width : (i + 1) * width] for i in range(tasks)]
         return build_stream(config, request, train, test, [Cut(classes=tuple(cut)) for cut in cuts], blurry=config.blurry)

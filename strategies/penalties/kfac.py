@@ -84,11 +84,14 @@ class Kfac(PenaltyStrategy):
             setup: what the learner will meet, and how it is trained.
 
         Raises:
-            UserError: curvature cannot be measured, or something is to be selected that the data do not allow for.
+            UserError: curvature cannot be measured, or something is to be selected that the data or the options do not allow for.
         """
         experiences = setup.scenario.experiences
         if setup.train.batch_size < 2 or any(len(experience.train) < 2 for experience in experiences):
             raise UserError("curvature is measured on batches of at least 2 examples; raise train.batch_size or scenario.train_examples")
+        searched = (self.config.select_learning_rates, self.config.select_dampings)
+        if not self.config.select_on_target and searched != (KfacConfig.select_learning_rates, KfacConfig.select_dampings):
+            raise UserError("what is selected from has no effect without the selection; add strategy.select_on_target=true")
         if self.config.select_on_target and any(experience.train.task is None for experience in experiences):
             raise UserError("strategy.select_on_target may look at the new task's data alone; set scenario.blurry=0")
         if self.config.select_on_target and not all(len(experience.validation) for experience in experiences):

@@ -54,6 +54,8 @@ def test_curvature_of_a_network_that_has_diverged_is_a_divergence(strategy: str)
         ("naive", "network.hidden=0", "network.hidden must be at least 1"),
         ("naive", "network.hidden=1000000000,1000000000", "parameters, which with gradients and momentum take"),
         ("kfac", "strategy.select_learning_rates=", "strategy.select_learning_rates is empty"),
+        ("kfac", "strategy.select_dampings=1", "has no effect without the selection"),
+        ("naive", "train.momentum=0.5", "train.momentum is of sgd, and the optimizer is adam"),
         ("naive", "evaluate.ensemble=3", "evaluate.ensemble is for learners of episodes"),
         ("naive", "network.freeze=nothing", "network.freeze=nothing is the name of no parameter"),
     ],
