@@ -25,6 +25,7 @@ from strategies.answering import Answering
 from strategies.attacks.adversary import BoundedAdversary, BoundedConfig
 from strategies.attacks.ball import LEVELS, Ball
 from strategies.attacks.view import AdversaryView
+from strategies.unread import refuse_unread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,10 @@ class CraftingConfig(BoundedConfig):
     def __post_init__(self) -> None:
         if self.universal and self.schedule == "online":
             raise UserError("attack.universal is one change for a whole data set; set attack.schedule=offline")
+        surrogate, single = (self.access == "surrogate", "access=surrogate"), (not self.universal, "universal=false")
+        readers = {"surrogate_samples": surrogate, "surrogate_steps": surrogate, "momentum": single, "random_start": single}
+        readers |= {"evasion": (self.adaptive, "adaptive=true"), "batch_size": (self.schedule == "offline", "schedule=offline")}
+        refuse_unread(self, "attack", readers)
 
 
 Objective = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -35,6 +35,7 @@ from strategies.attacks.ball import LEVELS
 from strategies.attacks.crafting import Crafting, CraftingConfig, Objective, sampled
 from strategies.attacks.objectives import cosine, flipped, inner
 from strategies.attacks.view import AdversaryView
+from strategies.unread import refuse_unread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,10 @@ class TaskPoisonConfig(CraftingConfig):
     target_data: Literal["train", "heldout"] = "train"
     importance: bool = False
     unroll_rate: float = option(0.1, low=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_unread(self, "attack", {"unroll_rate": (self.objective == "unroll", "objective=unroll")})
 
 
 class TaskPoison(Crafting):

@@ -20,6 +20,7 @@ from strategies.answering import Answering
 from strategies.defences.defence import Defence
 from strategies.defences.filtering import WarmupConfig, outputs_and_features, warmed, without_lowest
 from strategies.defences.memory import moved_features
+from strategies.unread import refuse_unread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,10 @@ class OutlierConfig(WarmupConfig):
     kind: Literal["knn", "spectral"] = "knn"
     neighbours: int = option(20, low=1)
     share: float = option(0.15, low=0, high=0.99)
+
+    def __post_init__(self) -> None:
+        readers = {"neighbours": (self.kind == "knn", "kind=knn"), "share": (self.kind == "spectral", "kind=spectral")}
+        refuse_unread(self, "defence", readers)
 
 
 class Outlier(Defence):

@@ -14,6 +14,7 @@ from torch import Tensor
 from scenarios.options import option
 from strategies.defences.defence import Defence
 from strategies.smoothing import blurred, median
+from strategies.unread import refuse_unread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,9 @@ class SmoothConfig:
 
     kind: Literal["median", "gaussian"] = "median"
     deviation: float = option(0.8, low=0.1)
+
+    def __post_init__(self) -> None:
+        refuse_unread(self, "defence", {"deviation": (self.kind == "gaussian", "kind=gaussian")})
 
 
 class Smooth(Defence):

@@ -21,6 +21,7 @@ ASKED = {
     "network": {"hidden": "16"},
 }
 NOISE = {"name": "noise", "epsilon": 0.3}
+POISON = {"name": "task-poison", "steps": 1}
 
 
 def run(folder: Path | None = None, **asked: object):
@@ -49,9 +50,6 @@ def test_a_run_is_paired_with_its_clean_twin_and_both_are_found_again(tmp_path):
     assert not (tmp_path / "second" / "controls").exists()
     run(tmp_path / "third", attack=NOISE, seed=1)
     assert (tmp_path / "third" / "controls" / "clean" / "summary.json").exists()
-
-
-POISON = {"name": "task-poison", "steps": 1}
 
 
 @pytest.mark.parametrize(
@@ -100,6 +98,9 @@ def test_an_attacked_and_defended_run_resumes_to_the_same_bits(steps, tmp_path):
         ({**NOISE, "target": 2}, "attack.target=2 has no later experience"),
         ({**NOISE, "target": 1, "experiences": "1"}, "attack.experiences=1 must lie from 2 to 2"),
         ({**NOISE, "epsilon": -1}, "attack.epsilon must be at least 0"),
+        ({**POISON, "surrogate_steps": 5}, "attack.surrogate_steps is read with attack.access=surrogate alone"),
+        ({**POISON, "unroll_rate": 0.5}, "attack.unroll_rate is read with attack.objective=unroll alone"),
+        ({**POISON, "adaptive": True}, "attack.adaptive=true reckons with a defence"),
     ],
 )
 def test_a_mistake_in_an_attack_is_told_before_anything_is_learned(attack, line):

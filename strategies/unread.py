@@ -1,0 +1,26 @@
+"""Options that another option leaves without effect: giving them is a mistake, and told."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from scenarios.errors import UserError
+
+
+def refuse_unread(config: Any, section: str, readers: Mapping[str, tuple[bool, str]]) -> None:
+    """Refuse options that were given and are not read.
+
+    Args:
+        config: the options, an instance of a dataclass with defaults.
+        section: what they are called for the user.
+        readers: for an option, whether it is read, and the setting that reads it.
+
+    Raises:
+        UserError: an option that is not read differs from its default.
+    """
+    for field in dataclasses.fields(config):
+        read, where = readers.get(field.name, (True, ""))
+        if not read and getattr(config, field.name) != field.default:
+            raise UserError(f"{section}.{field.name} is read with {section}.{where} alone; leave it out, or set that")
