@@ -95,7 +95,7 @@ def reading(path: Path, advice: str = "delete it to have it fetched again, or pu
     except UserError:
         raise
     except Exception as error:  # bytes of strangers make decoders raise anything
-        reason = re.sub(r"\s+", " ", str(error)).strip()[:160] or type(error).__name__
+        reason = re.sub(r"\s+", " ", str(error)).strip()[:300] or type(error).__name__
         raise UserError(f"{path} cannot be used: {reason}; {advice}") from error
 
 

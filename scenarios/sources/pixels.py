@@ -140,9 +140,10 @@ def from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[Pixels, list[str]]:
             part = array[chunk : chunk + _ROWS]
             pixels[start : start + len(part)] = scales[first].apply(part)
             start += len(part)
-    usual = scales[first] == FRACTIONS or all(array.dtype in (np.uint8, np.bool_) for array in laid_out.values()) and scales[first] == BYTES
+    obvious = {np.dtype(np.uint8): BYTES, np.dtype(np.bool_): BITS}
+    said = all(scales[first] == (FRACTIONS if array.dtype.kind == "f" else obvious.get(array.dtype)) for array in laid_out.values())
     white = f"{first} is taken for {scales[first].name}: {scales[first].white:g} is white"
-    return pixels, [] if usual or all(kind == "b" for kind, _, _ in spans.values()) else [white]
+    return pixels, [] if said else [white]
 
 
 def _channels_first(array: np.ndarray, name: str) -> np.ndarray:
