@@ -71,6 +71,8 @@ class Disposal(Strategy):
     """Pre-train, transfer, dispose. A method overrides `term`, or the loss as a whole."""
 
     Config = DisposalConfig
+    settings: ClassVar[frozenset[str]] = frozenset({"task", "class"})
+    """Not `domain`: source and target would share the one head that is to be released."""
     weight: ClassVar[float | None] = None
     """Fixes `gamma` where a method has no term of its own."""
 

@@ -78,7 +78,8 @@ class Gc(Disposal):
         super().prepare(setup)
         batch, chunks = self.config.source_batch, self.config.chunks
         if batch % chunks:
-            raise UserError(f"strategy.source_batch={batch} cannot be cut into strategy.chunks={chunks} equal chunks; choose a multiple")
+            advice = f"choose a multiple of {chunks}, such as {-(-batch // chunks) * chunks}"
+            raise UserError(f"strategy.source_batch={batch} cannot be cut into strategy.chunks={chunks} equal chunks; {advice}")
         if self.config.parameters == "trunk+source-head" and self.config.head in ("random", "kept-frozen"):
             raise UserError(f"strategy.parameters=trunk+source-head needs a head that is trained, not strategy.head={self.config.head}")
 

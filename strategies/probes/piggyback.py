@@ -60,7 +60,7 @@ class PiggybackConfig:
 
     on: int | None = option(None, low=0)
     per_class: tuple[int, ...] | None = option((5, 20, 100), low=1)
-    percent: tuple[float, ...] | None = option(None, low=0, high=100)
+    percent: tuple[float, ...] | None = option(None, low=0.001, high=100)
     subsets: int = option(3, low=1)
     piggybackers: tuple[str, ...] = piggybackers.NAMES
     rates: tuple[float, ...] = option((0.1, 0.03, 0.01), low=0)

@@ -133,6 +133,11 @@ def test_disposal_without_a_transfer_is_one_line():
         prepared("gc", make_setup(tiny_scenario(), "mlp"))
 
 
+def test_a_head_that_source_and_target_share_cannot_be_released():
+    with pytest.raises(UserError, match="does not work in setting 'domain', only in class, task"):
+        make_plan({**ASKED, "scenario": {**ASKED["scenario"], "setting": "domain"}}, Progress())
+
+
 def test_the_inner_product_with_the_kept_head_relearns_the_source():
     # The degeneracy of the literal reading: on average it is a penalty of the source's gradient, and a solved source has none.
     asked = {
