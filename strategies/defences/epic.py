@@ -19,9 +19,7 @@ from torch import Tensor
 from scenarios.experience import Experience
 from scenarios.options import option
 from strategies.answering import Answering
-from strategies.defences.defence import Defence
-from strategies.defences.filtering import outputs_and_features, warmed
-from strategies.defences.memory import moved_features
+from strategies.defences.filtering import FeatureFilter, outputs_and_features, warmed
 
 PORTION = 1000
 """Examples of one class among which medoids are chosen together."""
@@ -40,7 +38,7 @@ class EpicConfig:
     rounds: int = option(2, low=1)
 
 
-class Epic(Defence):
+class Epic(FeatureFilter):
     """Drops what is isolated."""
 
     Config = EpicConfig
@@ -84,21 +82,6 @@ class Epic(Defence):
         """
         assert scores is not None
         return torch.nonzero(scores == 0).flatten()
-
-    def conspicuous(self, model: Answering, x: Tensor, clean: Tensor, task: int, alignment: Tensor | None) -> Tensor:
-        """Leaving the clean image's place among the features stands out.
-
-        Args:
-            model: a network of the adversary's.
-            x: altered images.
-            clean: the same unaltered.
-            task: their experience.
-            alignment: not used.
-
-        Returns:
-            A scalar.
-        """
-        return moved_features(model, x, clean, task)
 
 
 def isolated(error: Tensor, features: Tensor, share: float) -> Tensor:

@@ -12,6 +12,7 @@ from scenarios.experience import Examples, Experience
 from scenarios.options import option
 from strategies.answering import Answering, copy_of
 from strategies.base import Setup, Strategy
+from strategies.defences.defence import Defence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,31 @@ class WarmupConfig:
     """
 
     warmup: int = option(1, low=0)
+
+
+class FeatureFilter(Defence):
+    """A filter that judges images by their places in feature space.
+
+    Args:
+        config: the options.
+    """
+
+    def conspicuous(self, model: Answering, x: Tensor, clean: Tensor, task: int, alignment: Tensor | None) -> Tensor:
+        """How far altered images have left their places.
+
+        Args:
+            model: a network of the adversary's.
+            x: altered images.
+            clean: the same unaltered.
+            task: their experience.
+            alignment: not used.
+
+        Returns:
+            Mean squared distance over the clean features' mean square; a scalar.
+        """
+        with torch.no_grad():
+            before = model.features(clean, task)
+        return (model.features(x, task) - before).square().mean() / before.square().mean().clamp_min(1e-12)
 
 
 def warmed(strategy: Strategy, examples: Examples, task: int, passes: int, model: Answering | None = None) -> Answering:

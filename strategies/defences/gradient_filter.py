@@ -13,9 +13,8 @@ from torch import Tensor
 
 from scenarios.experience import Experience
 from scenarios.options import option
-from strategies.answering import Answering
 from strategies.defences.filtering import WarmupConfig, warmed, without_lowest
-from strategies.defences.memory import Guarded, MemoryConfig, standing_out
+from strategies.defences.memory import Aligned, MemoryConfig
 from strategies.defences.per_example import cosines
 
 
@@ -30,7 +29,7 @@ class GradientFilterConfig(WarmupConfig, MemoryConfig):
     share: float = option(0.25, low=0, high=0.99)
 
 
-class GradientFilter(Guarded):
+class GradientFilter(Aligned):
     """Drops what points against the memory."""
 
     Config = GradientFilterConfig
@@ -65,18 +64,3 @@ class GradientFilter(Guarded):
             Positions that are kept, or None.
         """
         return None if scores is None else without_lowest(scores, self.config.share)
-
-    def conspicuous(self, model: Answering, x: Tensor, clean: Tensor, task: int, alignment: Tensor | None) -> Tensor | None:
-        """Pointing against the trusted gradient stands out.
-
-        Args:
-            model: a network of the adversary's.
-            x: altered images.
-            clean: the same unaltered.
-            task: their experience.
-            alignment: cosine of the batch's gradient and the trusted one.
-
-        Returns:
-            A scalar, or None.
-        """
-        return standing_out(alignment)

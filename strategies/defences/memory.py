@@ -137,30 +137,24 @@ class Guarded(Defence):
         return {"trusted_examples": 0 if self.memory is None else len(self.memory)}
 
 
-def standing_out(alignment: Tensor | None) -> Tensor | None:
-    """How far a gradient points against the trusted one.
+class Aligned(Guarded):
+    """A defence to which gradients stand out that point against the trusted one.
 
     Args:
-        alignment: their cosine, or None.
-
-    Returns:
-        0 where they agree; None without alignment.
+        config: the options.
     """
-    return None if alignment is None else (-alignment).clamp_min(0)
 
+    def conspicuous(self, model: Answering, x: Tensor, clean: Tensor, task: int, alignment: Tensor | None) -> Tensor | None:
+        """How far a batch's gradient points against the trusted one.
 
-def moved_features(model: Answering, x: Tensor, clean: Tensor, task: int) -> Tensor:
-    """How far altered images have left their places in feature space.
+        Args:
+            model: a network of the adversary's.
+            x: altered images.
+            clean: the same unaltered.
+            task: their experience.
+            alignment: cosine of the batch's gradient and the trusted one.
 
-    Args:
-        model: the network.
-        x: [B, C, H, W], altered.
-        clean: [B, C, H, W].
-        task: their experience.
-
-    Returns:
-        Mean squared distance over the clean features' mean square; a scalar.
-    """
-    with torch.no_grad():
-        before = model.features(clean, task)
-    return (model.features(x, task) - before).square().mean() / before.square().mean().clamp_min(1e-12)
+        Returns:
+            0 where they agree; None where nothing is trusted yet.
+        """
+        return None if alignment is None else (-alignment).clamp_min(0)

@@ -16,10 +16,7 @@ from torch import Tensor
 
 from scenarios.experience import Experience
 from scenarios.options import option
-from strategies.answering import Answering
-from strategies.defences.defence import Defence
-from strategies.defences.filtering import WarmupConfig, outputs_and_features, warmed, without_lowest
-from strategies.defences.memory import moved_features
+from strategies.defences.filtering import FeatureFilter, WarmupConfig, outputs_and_features, warmed, without_lowest
 from strategies.unread import refuse_unread
 
 
@@ -42,7 +39,7 @@ class OutlierConfig(WarmupConfig):
         refuse_unread(self, "defence", readers)
 
 
-class Outlier(Defence):
+class Outlier(FeatureFilter):
     """Drops what lies elsewhere than its label says."""
 
     Config = OutlierConfig
@@ -76,21 +73,6 @@ class Outlier(Defence):
         if self.config.kind == "spectral":
             return without_lowest(scores, self.config.share)
         return torch.nonzero(scores <= 0.5).flatten()
-
-    def conspicuous(self, model: Answering, x: Tensor, clean: Tensor, task: int, alignment: Tensor | None) -> Tensor:
-        """Leaving the clean image's place among the features stands out.
-
-        Args:
-            model: a network of the adversary's.
-            x: altered images.
-            clean: the same unaltered.
-            task: their experience.
-            alignment: not used.
-
-        Returns:
-            A scalar.
-        """
-        return moved_features(model, x, clean, task)
 
 
 def strangers(features: Tensor, targets: Tensor, neighbours: int) -> Tensor:

@@ -20,12 +20,11 @@ from torch import Tensor
 from torch.nn import Parameter, functional
 
 from scenarios.experience import Batch
-from strategies.answering import Answering
-from strategies.defences.memory import Guarded, standing_out
+from strategies.defences.memory import Aligned
 from strategies.defences.per_example import alignments, losses
 
 
-class Reweight(Guarded):
+class Reweight(Aligned):
     """Weighs examples by their agreement with the trusted gradient."""
 
     def constrain(self, batch: Batch, parameters: Sequence[Parameter], generator: torch.Generator) -> None:
@@ -61,18 +60,3 @@ class Reweight(Guarded):
         """
         useful = alignments(found, parameters, trusted).clamp_min(0)
         return functional.normalize(useful, p=1, dim=0)
-
-    def conspicuous(self, model: Answering, x: Tensor, clean: Tensor, task: int, alignment: Tensor | None) -> Tensor | None:
-        """Pointing against the trusted gradient stands out.
-
-        Args:
-            model: a network of the adversary's.
-            x: altered images.
-            clean: the same unaltered.
-            task: their experience.
-            alignment: cosine of the batch's gradient and the trusted one.
-
-        Returns:
-            A scalar, or None.
-        """
-        return standing_out(alignment)

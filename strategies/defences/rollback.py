@@ -19,7 +19,7 @@ from torch import Tensor
 from scenarios.experience import Experience
 from scenarios.options import option
 from strategies.answering import Answering, copy_of
-from strategies.defences.memory import Guarded, MemoryConfig, standing_out
+from strategies.defences.memory import Aligned, MemoryConfig
 
 SHARES = tuple(share / 10 for share in range(10, -1, -1))
 
@@ -37,7 +37,7 @@ class RollbackConfig(MemoryConfig):
     partial: bool = True
 
 
-class Rollback(Guarded):
+class Rollback(Aligned):
     """Takes back what harms."""
 
     Config = RollbackConfig
@@ -97,21 +97,6 @@ class Rollback(Guarded):
             outputs = scenario.experiences[task].outputs if scenario.setting == "task" else scenario.in_play(learning)
             right += int((model(batch.x, task, outputs).argmax(1) + outputs.start == batch.y).sum())
         return right / len(self.memory)
-
-    def conspicuous(self, model: Answering, x: Tensor, clean: Tensor, task: int, alignment: Tensor | None) -> Tensor | None:
-        """Raising the trusted loss stands out.
-
-        Args:
-            model: a network of the adversary's.
-            x: altered images.
-            clean: the same unaltered.
-            task: their experience.
-            alignment: cosine of the batch's gradient and the trusted one.
-
-        Returns:
-            A scalar, or None.
-        """
-        return standing_out(alignment)
 
     def state_dict(self) -> dict[str, Any]:
         """The memory, the task vectors, and the learner's state before the experience.
