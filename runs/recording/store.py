@@ -24,6 +24,9 @@ from runs.recording import files
 from runs.recording.code import code
 from scenarios.errors import UserError, shortened
 
+BEFORE_THE_FIRST = re.compile(r"\.lock|config\.yaml(\.\d+)?\.part")
+"""What a process can leave in a directory that was killed before it had written its first file."""
+
 
 class Store:
     """One run's directory, held by this process alone.
@@ -56,8 +59,7 @@ class Store:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise UserError(f"cannot write to {shortened(self.folder, 300)} ({reason}); choose another --out, a directory") from error
-        ours = {name for name in names if name in (".lock", "config.yaml") or name.endswith(".part")}
-        if names - ours and "config.yaml" not in names:
+        if "config.yaml" not in names and not all(BEFORE_THE_FIRST.fullmatch(name) for name in names):
             raise UserError(f"{self.folder} is not empty and holds no run; choose another --out")
 
     def _enter(self, resolved: Mapping[str, Any], resume: bool) -> None:

@@ -180,6 +180,10 @@ def test_a_file_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "app" / "config.yaml").write_text("server: {port: 80}\n")
     refused(call(*TINY, "--out", tmp_path / "app"), "unknown entry 'server'")
     assert (tmp_path / "app" / "config.yaml").read_text() == "server: {port: 80}\n"
+    (tmp_path / "downloads").mkdir()
+    (tmp_path / "downloads" / "film.001.part").touch()
+    refused(call(*TINY, "--out", tmp_path / "downloads"), "is not empty and holds no run")
+    assert [path.name for path in (tmp_path / "downloads").iterdir()] == ["film.001.part"]
 
 
 def test_other_threads_are_told_and_both_are_written_down(run: Path) -> None:
