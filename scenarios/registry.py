@@ -48,7 +48,7 @@ class Row:
             The options that the name stands for, or None where it is another component's name.
         """
         parts = re.split(r"([A-Z]+)", self.name)
-        pattern = "".join(f"(?P<{part.lower()}>[a-z0-9].*?)" if part.isupper() else re.escape(part) for part in parts)
+        pattern = "".join(f"(?P<{part.lower()}>[A-Za-z0-9].*?)" if part.isupper() else re.escape(part) for part in parts)
         found = re.fullmatch(pattern, name)
         return {**found.groupdict(), **self.fixed} if found else None
 

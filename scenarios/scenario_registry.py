@@ -32,6 +32,7 @@ scenarios = Registry(
         Row("cub", "episodes of 200 species of birds, 84x84", f"{FEW_SHOT}:Episodes", {"set": "cub"}),
         Row("glyphs", "episodes of characters of many scripts; embedded, no download", f"{FEW_SHOT}:Episodes", {"set": "glyphs"}),
         Row("digits", "episodes of 8x8 digits, 5 classes to train and 5 to test", f"{FEW_SHOT}:Episodes", {"set": "digits"}),
+        Row("avalanche:BENCHMARK", "a benchmark of Avalanche (avalanche:SplitMNIST)", "scenarios.bridges.avalanche:AvalancheBenchmark"),
         Row("episodes-SETS", "episodes of one domain after another (episodes-omniglot-cifar-fs)", f"{FEW_SHOT}:Domains"),
         Row("sequence-SETS", "data sets one after another (sequence-mnist-fashion), brought to one shape", f"{STREAMS}:Sequence"),
     ],

@@ -1,0 +1,1 @@
+"""Bridges to other libraries of continual learning. Nothing here is imported before it is used."""
