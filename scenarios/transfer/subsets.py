@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -25,13 +26,10 @@ def per_class(examples: Examples, count: int, generator: torch.Generator) -> Ten
     Raises:
         UserError: a class has fewer.
     """
-    chosen = []
-    for target in examples.targets.unique().tolist():
-        there = torch.nonzero(examples.targets == target).flatten().cpu()
-        if count > len(there):
-            raise UserError(f"a piggyback subset of {count} per class is larger than the smallest class, which has {len(there)} examples")
-        chosen.append(there[torch.randperm(len(there), generator=generator)[:count]])
-    return torch.cat(chosen).sort().values
+    smallest = int(examples.targets.unique(return_counts=True)[1].min())
+    if count > smallest:
+        raise UserError(f"a piggyback subset of {count} per class is larger than the smallest class, which has {smallest} examples")
+    return _stratified(examples, lambda there: count, generator)
 
 
 def percentage(examples: Examples, percent: float, generator: torch.Generator) -> Tensor:
@@ -45,11 +43,14 @@ def percentage(examples: Examples, percent: float, generator: torch.Generator) -
     Returns:
         int64 [n], positions in `examples`, ascending.
     """
+    return _stratified(examples, lambda there: max(1, round(percent / 100 * there)), generator)
+
+
+def _stratified(examples: Examples, count: Callable[[int], int], generator: torch.Generator) -> Tensor:
     chosen = []
     for target in examples.targets.unique().tolist():
         there = torch.nonzero(examples.targets == target).flatten().cpu()
-        count = max(1, round(percent / 100 * len(there)))
-        chosen.append(there[torch.randperm(len(there), generator=generator)[:count]])
+        chosen.append(there[torch.randperm(len(there), generator=generator)[: count(len(there))]])
     return torch.cat(chosen).sort().values
 
 
