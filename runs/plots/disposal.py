@@ -129,8 +129,7 @@ def trade_off(groups: Sequence[Group]) -> Figure | None:
         axes.annotate(words, (mean, height), xycoords=("data", "axes fraction"), fontsize=8, color=style.GREY, ha="center")
     seeds = sorted({len(group.runs) for group in drawn})
     size = _size(drawn[0].summary["pl_accuracy"])
-    across_label = f"PL accuracy of the best piggybacker at {size} (left: less of the source is left)"
-    _percent(axes, across_label, "target accuracy")
+    _percent(axes, f"PL accuracy of the best piggybacker\nat {size}; further left: less is left", "target accuracy")
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.margins(0.08)
