@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -371,11 +369,19 @@ def test_names_that_are_no_text_are_refused_or_passed_on(tmp_path: Path) -> None
     assert str(caught.value).isprintable()
 
 
-def test_processes_that_begin_at_once_decode_once(tmp_path: Path) -> None:
-    folder = tree(tmp_path / "own", each=30)
-    code = f"from scenarios.sources import load; load('folder:{folder}', report=print)"
-    started = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    outputs = [process.communicate(timeout=120)[0] for process in started]
-    assert all(process.returncode == 0 for process in started)
-    assert sum(output.splitlines().count("decoding folder") for output in outputs) == 1
+def test_those_who_begin_at_once_decode_once(tmp_path: Path) -> None:
+    folder, said, together = tree(tmp_path / "own", each=30), list[str](), threading.Barrier(4)
+    sets: list[ImageSet] = []
+
+    def begin() -> None:
+        together.wait()
+        sets.append(load(f"folder:{folder}", report=said.append)[0])
+
+    threads = [threading.Thread(target=begin) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(sets) == 4 and len({each.fingerprint for each in sets}) == 1
+    assert said.count("decoding folder") == 1
     assert {path.suffix for path in (tmp_path / "cache").iterdir()} == {".json", ".pixels"}
