@@ -28,7 +28,7 @@ from tests.runs.command import TINY, call
 
 EXAMPLES = int(os.environ.get("FUZZ", "0"))
 sample = settings(
-    max_examples=EXAMPLES or 40,
+    max_examples=EXAMPLES or 25,
     derandomize=not EXAMPLES,
     deadline=None,
     database=None,

@@ -14,7 +14,7 @@ from runs import cli
 from tests.runs.test_resume import same_bits
 
 ROOT = Path(cli.__file__).parent.parent
-MOMENTS = int(os.environ.get("FUZZ", "0")) // 10 or 12
+MOMENTS = int(os.environ.get("FUZZ", "0")) // 10 or 9
 SEED = int.from_bytes(os.urandom(4), "big") if "FUZZ" in os.environ else 0
 
 
