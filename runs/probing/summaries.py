@@ -60,14 +60,15 @@ def piggyback(probing: Probing, answers: Answers, matrix: list[list[float]]) -> 
             found[piece]["old_head"] = max(answers["tested"][piece]["old_head"])
     first = probing.probe.pieces()[0].partition("/")[0]
     main = found[f"{first}/{facts['size']}"]
-    strongest = {subject: max(one[subject] for one in _of_size(found, facts["size"])) for subject in ("mean", "floor", "ceiling")}
-    best = max(_named(found, facts["size"]), key=lambda name: _named(found, facts["size"])[name]["mean"])
+    named = {piece.partition("/")[0]: one for piece, one in found.items() if piece.partition("/")[2] in ("", facts["size"])}
+    strongest = {subject: max(one[subject] for one in named.values()) for subject in ("mean", "floor", "ceiling")}
+    best = max(named, key=lambda name: named[name]["mean"])
     summary = {key: main[key] for key in ("mean", "sd", "floor", "ceiling", "leakage") if key in main} | facts
     overall = leakage(strongest["mean"], strongest["floor"], strongest["ceiling"])
     summary |= {"best": strongest["mean"], "best_by": best, "best_floor": strongest["floor"], "best_ceiling": strongest["ceiling"]}
     summary |= {} if overall is None else {"best_leakage": overall}
     summary["by_size"] = {piece.partition("/")[2]: one for piece, one in found.items() if piece.startswith(f"{first}/")}
-    summary["by_piggybacker"] = _named(found, facts["size"])
+    summary["by_piggybacker"] = named
     steps = steps_to_reach(main["curve"], facts["looks"], RELEARNED * main["ceiling"])
     summary |= {} if steps is None else {"relearn_steps": steps}
     roles = [experience.role for experience in probing.plan.scenario.experiences]
@@ -93,14 +94,6 @@ def _between(grids: dict[str, Tensor], rates: list[float]) -> dict[str, Any]:
     }
     share = leakage(told["mean"], told["floor"], told["ceiling"])
     return told if share is None else {**told, "leakage": share}
-
-
-def _named(found: dict[str, dict[str, Any]], size: str) -> dict[str, dict[str, Any]]:
-    return {piece.partition("/")[0]: one for piece, one in found.items() if piece.partition("/")[2] in ("", size)}
-
-
-def _of_size(found: dict[str, dict[str, Any]], size: str) -> list[dict[str, Any]]:
-    return list(_named(found, size).values())
 
 
 @torch.no_grad()

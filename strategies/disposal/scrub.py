@@ -9,11 +9,14 @@ earlier checkpoint; here steps alternate and the last iterate counts, as for all
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from scenarios.experience import Batch
 from scenarios.options import option
+from strategies.base import Setup
 from strategies.disposal.batches import Pair
 from strategies.disposal.disposal import Disposal, DisposalConfig
 from strategies.disposal.outputs import HIGHEST
@@ -37,10 +40,19 @@ class Scrub(Disposal):
 
     Config = ScrubConfig
 
+    def prepare(self, setup: Setup) -> None:
+        """Build the network, with no teacher's head yet.
+
+        Args:
+            setup: what the learner will meet, and how it is trained.
+        """
+        super().prepare(setup)
+        self.old_head = frozen_copy(self.source_head)
+
     def begin(self) -> None:
-        """Take the transferred network with its refitted head as the teacher."""
+        """Give the teacher, which is the transferred network, the head that was refitted to it."""
         super().begin()
-        self.transferred = frozen_copy(self.network)
+        self.old_head.load_state_dict(self.source_head.state_dict())
 
     def dispose_loss(self, batch: Pair) -> Step:
         """One step of either kind.
@@ -64,5 +76,24 @@ class Scrub(Disposal):
         Returns:
             A scalar.
         """
-        wanted = self.taught(source.x, self.source.outputs)
+        assert self.transferred is not None
+        with torch.no_grad():
+            wanted = self.old_head(self.transferred.features(source.x))
         return -distillation(self.source_logits(source.x), wanted, self.config.temperature).clamp(max=HIGHEST)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The common state, and the teacher's old head.
+
+        Returns:
+            Nested dictionaries of tensors and plain values.
+        """
+        return {**super().state_dict(), "old_head": self.old_head.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a saved state.
+
+        Args:
+            state: what `state_dict` gave.
+        """
+        super().load_state_dict(state)
+        self.old_head.load_state_dict(state["old_head"])

@@ -42,7 +42,7 @@ class PiggybackConfig:
         percent: further sizes, in per cent of the training set; none for no further.
         subsets: subsets of each size, over which accuracies are averaged.
         piggybackers: what the thief does: fresh-head, linear-probe, warm-up, reinit, rescale, distil, retain-only; the first gives PL
-            accuracy its name, all of them (the others at the last size of per_class) give its best.
+            accuracy its name, all of them (the others at the largest of per_class) give its best.
         rates: step sizes of the grid.
         steps: gradient steps.
         looks: numbers of steps after which the thief is tested as well, for the curve.
@@ -97,6 +97,8 @@ class Piggyback(Probe):
         for name in config.piggybackers:
             if name not in piggybackers.NAMES:
                 raise UserError(f"unknown piggybacker '{name}' in probe.piggybackers{nearest(name, piggybackers.NAMES)}")
+        if config.piggybackers[:1] == ("retain-only",):
+            raise UserError("the first of probe.piggybackers retrains on subsets, which retain-only does not; put fresh-head before it")
         if not config.piggybackers or not (config.per_class or config.percent) or not config.rates:
             raise UserError("a piggyback probe needs one of each: probe.piggybackers, probe.per_class or probe.percent, probe.rates")
         stream = setup.scenario.experiences
@@ -157,9 +159,8 @@ class Piggyback(Probe):
 
     @property
     def largest(self) -> str:
-        """The size at which all piggybackers try: the last in examples per class, or in per cent where there is none."""
-        sizes = list(self.sizes)
-        return str(self.config.per_class[-1]) if self.config.per_class else sizes[-1]
+        """The size at which all piggybackers try: the largest in examples per class, or in per cent where there is none."""
+        return str(max(self.config.per_class)) if self.config.per_class else f"{max(self.config.percent or ()):g}%"
 
     def facts(self) -> dict[str, Any]:
         """What was stolen, and how.

@@ -81,6 +81,7 @@ def test_a_trial_warms_up_in_two_stretches():
         ({"on": 3}, "probe.on=3 is none of the 3 experiences; choose from 0 to 2"),
         ({"side": "validation"}, "experience 0 has no validation examples"),
         ({"rates": ()}, "needs one of each"),
+        ({"piggybackers": ("retain-only",)}, "put fresh-head before it"),
     ],
 )
 def test_what_cannot_be_measured_is_one_line_before_anything_is_trained(options, message):
