@@ -15,7 +15,7 @@ try:
     import typer
 
     from runs.stopping import DONE, INTERRUPTED, MISTAKE, NO_ROOM, STOPPED, as_written, in_words, too_little_memory
-    from scenarios.errors import UserError, shortened
+    from scenarios.errors import UserError, nearest, shortened
 except KeyboardInterrupt:
     os.write(2, b"interrupted\n")
     os._exit(130)
@@ -104,14 +104,27 @@ def list_(
 
 
 @app.command()
-def plot(runs: Annotated[list[Path], typer.Argument(help="Run directories.")]) -> None:
-    """Redraw the plots of runs from their files."""
-    from runs import plots
+def plot(
+    runs: Annotated[list[Path], typer.Argument(help="Run directories, or folders of runs.")],
+    format_: Annotated[str, typer.Option("--format", help="png, pdf, svg; several joined by commas.")] = "png",
+) -> None:
+    """Redraw the plots of runs from their files.
 
-    for folder in runs:
-        with as_written(str(folder)):
-            for path in plots.draw(folder):
-                typer.echo(str(path))
+    Raises:
+        UserError: there is no such format.
+    """
+    from runs import plots
+    from runs.recording import directories
+
+    formats = [name.strip() for name in format_.split(",")]
+    for name in formats:
+        if name not in plots.FORMATS:
+            raise UserError(f"--format {name} does not exist{nearest(name, plots.FORMATS)}")
+    for given in runs:
+        with as_written(str(given)):
+            for run in directories.find([given]):
+                for path in plots.draw(run.directory, formats=formats):
+                    typer.echo(str(path))
 
 
 @app.command()

@@ -53,12 +53,17 @@ PLOTS: dict[str, Callable[[Run], Figure | None]] = {
 """File name to drawing."""
 
 
-def draw(directory: Path, *, missing: bool = False) -> list[Path]:
+FORMATS = ("png", "pdf", "svg")
+"""What figures can be written as."""
+
+
+def draw(directory: Path, *, missing: bool = False, formats: Sequence[str] = ("png",)) -> list[Path]:
     """Draw everything that a run calls for into its folder `plots`.
 
     Args:
         directory: the run's directory.
         missing: only what is not there.
+        formats: of `FORMATS`.
 
     Returns:
         The files.
@@ -66,7 +71,7 @@ def draw(directory: Path, *, missing: bool = False) -> list[Path]:
     run = directories.read(directory)
     paths = {name: run.directory / "plots" / f"{name}.png" for name in PLOTS}
     drawn = {name: plot(run) for name, plot in PLOTS.items() if not (missing and paths[name].exists())}
-    return [style.save(figure, paths[name]) for name, figure in drawn.items() if figure]
+    return [style.save(figure, paths[name].with_suffix(f".{each}")) for name, figure in drawn.items() if figure for each in formats]
 
 
 def draw_attacks(groups: Sequence[Group], folder: Path) -> list[Path]:

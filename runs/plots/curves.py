@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import BoundaryNorm, ListedColormap
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 
 from runs.plots import style
 from runs.recording.directories import Run, learned
 from runs.showing.tables import numbered
 
 MOST_LABELS = 8
-"""Experiences that are labelled one by one; more are told apart by a colour scale."""
-MANY: dict[str, Any] = {"marker": "o", "markersize": 2, "linewidth": 0.9}
-"""The look of lines that are many."""
+"""Experiences that are drawn one by one; of more, their middle range and three of them."""
 
 
 def forgetting_curves(run: Run) -> Figure | None:
@@ -41,24 +38,38 @@ def forgetting_curves(run: Run) -> Figure | None:
     average = average_accuracy_seen(torch.from_numpy(matrix)).numpy()
     whole, body = style.figure(7.2, 3.9, "Forgetting curves", caption(run))
     axes = body.subplots()
-    few, hues = count <= MOST_LABELS, style.colours(count)
-    places = numpy.arange(1, count + 1)
-    for index in range(count):
-        look = {"marker": style.MARKERS[index], "markersize": 4.5, "linewidth": 1.6} if few else MANY
-        axes.plot(places[index:], matrix[index:, index], color=hues[index], zorder=3, **look)
-    if not numpy.isnan(average[-1]):
-        axes.plot(places, average, color="white", linewidth=4.4, zorder=2 if few else 4)
-        axes.plot(places, average, color=style.INK, linewidth=2.4, linestyle=(0, (4, 1.5)), zorder=2 if few else 5)
-    style.accuracy_axes(axes, float(numpy.nanmin(matrix[numpy.tril_indices(count)])), count, "experiences learned")
-    axes.set_xlim(1 - 0.03 * count, count + 0.02 * count)
+    places = numpy.arange(count)
+    lowest = float(numpy.nanmin(matrix[numpy.tril_indices(count)]))
+    ends = _one_by_one(axes, names, matrix) if count <= MOST_LABELS else _as_a_crowd(axes, names, matrix)
+    axes.plot(places, average, color="white", linewidth=4.4, zorder=2)
+    axes.plot(places, average, color=style.INK, linewidth=2.4, linestyle=(0, (4, 1.5)), zorder=2)
+    style.accuracy_axes(axes, lowest, count, "after learning experience")
+    axes.set_xlim(-0.03 * count, 1.02 * count - 1)
     axes.set_ylabel("accuracy on the experience", fontsize=9.5, color=style.INK)
-    if few:
-        ends = [(f"{numbered(index, names[index])}  ", matrix[-1, index], hues[index]) for index in range(count)]
-        _label_ends(axes, count, [*ends, ("average of seen  ", average[-1], style.INK)])
-    else:
-        _label_ends(axes, count, [("average\nof seen\n", average[-1], style.INK)])
-        _colour_scale(body, axes, hues)
+    _label_ends(axes, count - 1, [*ends, ("average of seen  ", average[-1], style.INK)])
     return whole
+
+
+def _one_by_one(axes: Axes, names: Sequence[str], matrix: numpy.ndarray) -> list[tuple[str, float, Any]]:
+    count, hues = len(names), style.colours(len(names))
+    for index in range(count):
+        look: dict[str, Any] = {"color": hues[index], "marker": style.MARKERS[index], "markersize": 4.5, "linewidth": 1.6}
+        axes.plot(numpy.arange(index, count), matrix[index:, index], zorder=3, **look)
+    return [(f"{numbered(index, names[index])}  ", matrix[-1, index], hues[index]) for index in range(count)]
+
+
+def _as_a_crowd(axes: Axes, names: Sequence[str], matrix: numpy.ndarray) -> list[tuple[str, float, Any]]:
+    # Of many experiences: the range that the middle eight of ten lie in, and three of them by name.
+    count = len(names)
+    seen = [matrix[row, : row + 1] for row in range(count)]
+    low, high = (numpy.array([numpy.nanquantile(each, share) for each in seen]) for share in (0.1, 0.9))
+    axes.fill_between(numpy.arange(count), low, high, color=style.OKABE_ITO[0], alpha=0.15, linewidth=0, zorder=1)
+    ends = [("middle 80 % of seen\n", float(numpy.nanmean([low[-1], high[-1]])), style.OKABE_ITO[0])]
+    for place, index in enumerate((0, count // 2, count - 2)):
+        look: dict[str, Any] = {"color": style.OKABE_ITO[place + 1], "marker": style.MARKERS[place + 1], "markersize": 3, "linewidth": 1.4}
+        axes.plot(numpy.arange(index, count), matrix[index:, index], zorder=3, **look)
+        ends.append((f"{numbered(index, names[index])}  ", matrix[-1, index], style.OKABE_ITO[place + 1]))
+    return ends
 
 
 def caption(run: Run) -> str:
@@ -78,8 +89,9 @@ def _label_ends(axes: Axes, last: int, ends: list[tuple[str, float, Any]]) -> No
     low, high = axes.get_ylim()
     stands = style.spread([(height - low) / (high - low) for _, height, _ in shown], gap=0.062, low=0.02, high=0.98)
     for (text, height, colour), stand in zip(shown, stands):
+        shown_height = "" if text.endswith("\n") else f"{100 * height:.1f}%"
         axes.annotate(
-            f"{text}{100 * height:.1f}%",
+            f"{text}{shown_height}".rstrip("\n"),
             xy=(last, height),
             xytext=(1.06, stand),
             textcoords="axes fraction",
@@ -90,13 +102,3 @@ def _label_ends(axes: Axes, last: int, ends: list[tuple[str, float, Any]]) -> No
             annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "relpos": (0, 0.5), "shrinkA": 1, "shrinkB": 4},
         )
-
-
-def _colour_scale(body: SubFigure, axes: Axes, hues: list) -> None:
-    norm = BoundaryNorm(numpy.arange(len(hues) + 1) - 0.5, len(hues))
-    step = -(-len(hues) // 10)
-    bar = body.colorbar(ScalarMappable(norm, ListedColormap(hues)), ax=axes, ticks=range(0, len(hues), step), pad=0.06, aspect=30)
-    bar.set_label("experience", fontsize=9, color=style.INK)
-    bar.minorticks_off()
-    bar.ax.tick_params(labelsize=8, length=0)
-    bar.outline.set_visible(False)

@@ -40,9 +40,9 @@ def accuracy_matrix(run: Run) -> Figure | None:
     upper, lower = body.subplots(2, 1, sharex=True, height_ratios=[1, rows], gridspec_kw={"hspace": 0.0})
     _cells(upper, initial[None])
     image = _cells(lower, matrix)
-    thick = 1.2 if columns <= 20 else 0.5
+    thick = 1.8 if columns <= 20 else 0.7
     for index in range(min(rows, columns)):
-        lower.add_patch(Rectangle((index - 0.5, index - 0.5), 1, 1, fill=False, edgecolor=style.INK, linewidth=thick))
+        lower.add_patch(Rectangle((index - 0.5, index - 0.5), 1, 1, fill=False, edgecolor=style.OKABE_ITO[1], linewidth=thick, zorder=4))
     upper.set_yticks([0], ["before learning"])
     upper.tick_params(axis="x", length=0, labelbottom=False)
     ticks = _ticks(lower.yaxis, rows, names)

@@ -23,6 +23,10 @@ OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 
 
+PLAIN: dict[str, dict[str, None]] = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
+"""Without the time of drawing, so that the same run is drawn with the same bits."""
+
+
 def figure(width: float, height: float, title: str, caption: str) -> tuple[Figure, SubFigure]:
     """Begin a figure.
 
@@ -136,7 +140,7 @@ def save(drawn: Figure, path: Path) -> Path:
 
     Args:
         drawn: the figure.
-        path: the file; its folder is made.
+        path: the file, whose ending names its format (png, pdf, svg); its folder is made.
 
     Returns:
         The path.
@@ -146,5 +150,5 @@ def save(drawn: Figure, path: Path) -> Path:
         text.set_parse_math(False)
     # The context is for labels of ticks, which are made while they are drawn.
     with rc_context({"text.parse_math": False}), files.replacing(path) as file:
-        drawn.savefig(file, format="png", dpi=200)
+        drawn.savefig(file, format=path.suffix[1:], dpi=200, metadata=PLAIN.get(path.suffix, {}))
     return path

@@ -21,7 +21,7 @@ OPTIONS = {
     "": "--attack --config --data --data-root --defence --device --diagnose --help --import --network --out --probe --quiet --resume "
     "--scenario --seed --seeds --set --setting --strategy --test-scenario -h",
     "list": "--help --import",
-    "plot": "--help",
+    "plot": "--format --help",
     "compare": "--format --help --mixed --out",
     "resume": "--help --quiet",
     "evaluate": "--help --probe --test-scenario",

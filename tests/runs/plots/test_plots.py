@@ -1,4 +1,5 @@
 import warnings
+from pathlib import Path
 
 import numpy
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from metrics import continual
 from metrics.statistics import band
-from runs import plots
+from runs import cli, plots
 from runs.plots import style
 from runs.recording import directories
 from runs.showing import compare, tables
@@ -41,6 +42,20 @@ def test_the_same_run_is_drawn_with_the_same_bits(tmp_path):
     assert [path.read_bytes() for path in plots.draw(run)] == first
 
 
+def test_a_run_is_drawn_in_any_format_and_a_folder_of_runs_run_by_run(tmp_path, capsys, monkeypatch):
+    for seed in range(2):
+        make_run(tmp_path / "group" / f"seed-{seed}", seed=seed)
+    monkeypatch.setattr("sys.argv", ["simulate", "plot", str(tmp_path / "group"), "--format", "pdf,svg"])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert not stopped.value.code
+    told = capsys.readouterr().out.split()
+    assert len(told) == 8 and all(Path(path).stat().st_size > 1000 for path in told)
+    first = {path: Path(path).read_bytes() for path in told}
+    plots.draw(tmp_path / "group" / "seed-0", formats=("pdf", "svg"))
+    assert all(Path(path).read_bytes() == content for path, content in first.items() if path.endswith("pdf"))
+
+
 @pytest.mark.parametrize("setting", ["task", "class"])
 def test_each_experience_is_drawn_from_when_it_was_learned(tmp_path, setting):
     run = directories.read(make_run(tmp_path / "run", setting=setting))
@@ -49,7 +64,7 @@ def test_each_experience_is_drawn_from_when_it_was_learned(tmp_path, setting):
     for index in range(5):
         colour, x, y = drawn[index]
         assert colour == style.OKABE_ITO[index]
-        numpy.testing.assert_array_equal(x, range(index + 1, 6))
+        numpy.testing.assert_array_equal(x, range(index, 5))
         numpy.testing.assert_array_equal(y, matrix[index:, index])
     numpy.testing.assert_allclose(drawn[-1][2], [matrix[i, : i + 1].mean() for i in range(5)])
 
@@ -63,11 +78,16 @@ def test_the_caption_says_what_was_run_on_what(tmp_path, plot):
 
 
 @pytest.mark.parametrize(("experiences", "labelled"), [(5, True), (8, True), (9, False), (20, False)])
-def test_few_experiences_are_labelled_one_by_one_and_many_by_a_colour_scale(tmp_path, experiences, labelled):
-    figure = plots.forgetting_curves(directories.read(make_run(tmp_path / "run", experiences=experiences)))
-    names = [text for text in texts(figure) if "permutation" in text or "airplane" in text]
-    assert bool(names) is labelled
-    assert len(figure.subfigs[1].axes) == (1 if labelled else 2)
+def test_few_experiences_are_drawn_one_by_one_and_many_as_a_range_with_three_of_them(tmp_path, experiences, labelled):
+    run = directories.read(make_run(tmp_path / "run", experiences=experiences))
+    figure = plots.forgetting_curves(run)
+    axes = figure.subfigs[1].axes[0]
+    assert len(axes.get_lines()) - 2 == (experiences if labelled else 3)
+    assert any("middle 80 %" in text for text in texts(figure)) is not labelled
+    if not labelled:
+        low, high = numpy.nanquantile(run.matrix()[2][-1], [0.1, 0.9])
+        band = axes.collections[0].get_paths()[0].vertices
+        assert {round(low, 9), round(high, 9)} <= {round(value, 9) for value in band[band[:, 0] == experiences - 1, 1]}
 
 
 @pytest.mark.parametrize(("experiences", "numbers"), [(5, 5 * 6), (12, 12 * 13), (13, 0)])
