@@ -83,9 +83,11 @@ class Disposal(Strategy):
             setup: what the learner will meet, and how it is trained.
 
         Raises:
-            UserError: the scenario is no transfer, or the source is smaller than a step's batch.
+            UserError: the scenario is no transfer, a part of the network is frozen, or the source is smaller than a step's batch.
         """
         super().prepare(setup)
+        if not all(parameter.requires_grad for parameter in self.network.parameters()):
+            raise UserError("a disposal changes all of a network; leave network.freeze out or choose another network")
         stream = setup.scenario.experiences
         if tuple(experience.role for experience in stream) != ROLES:
             raise UserError(

@@ -79,6 +79,12 @@ def others() -> list[str]:
     return [name for name in strategies.names() if name not in {**QUICK, **LEARNERS} and not any(part.isupper() for part in name)]
 
 
+@pytest.mark.parametrize("strategy", ["gc", "scrub"])
+def test_a_disposal_of_a_frozen_network_is_refused_in_one_line(strategy: str) -> None:
+    with pytest.raises(UserError, match="leave network.freeze out"):
+        simulate(scenario="transfer-split-digits", strategy=strategy, network={**MLP, "freeze": ("backbone",)})
+
+
 @pytest.mark.parametrize("variant", ["plain", "blurry", "norms"])
 @pytest.mark.parametrize("strategy", others())
 def test_a_strategy_for_streams_of_another_kind_is_refused_in_one_line(strategy: str, variant: str) -> None:
