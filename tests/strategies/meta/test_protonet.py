@@ -81,7 +81,7 @@ def test_assignments_sum_to_one_over_clusters() -> None:
 
 def test_an_infinite_radius_removes_the_distractors_cluster() -> None:
     distances, embedded = _distances()
-    shares = learner("protonet-cluster", "conv", radius=1e300).assign(distances, embedded)
+    shares = learner("protonet-cluster", "conv", radius=1e30).assign(distances, embedded)
     assert torch.allclose(shares, torch.softmax(-distances, -1), atol=1e-12)
 
 
