@@ -11,7 +11,7 @@ from strategies.networks.network import OUT_OF_PLAY, Head, Mixture
 from strategies.networks.registry import networks
 from strategies.networks.unit import Unit, replace_units, units
 
-NAMES = networks.names()
+NAMES = [name for name in networks.names() if ":" not in name]
 SMALL = {"resnet18": {"width": 4}, "resnet32": {"width": 4}, "preact-resnet18": {"width": 4}, "preact-resnet32": {"width": 4}}
 
 
