@@ -160,6 +160,7 @@ def _heat(groups: Sequence[Group]) -> Figure | None:
     victims, columns = (list(dict.fromkeys(key[side] for key in cells)) for side in (0, 1))
     if len(columns) < 2:
         return None
+    columns.sort(key=lambda column: column != "none")
     values = numpy.array([[cells.get((victim, column), numpy.nan) for column in columns] for victim in victims])
     name = "Drop of the target's accuracy: victims against defences"
     whole, body = style.figure(max(0.62 * len(columns) + 2.2, 6.4), 0.45 * len(victims) + 2.2, name, _caption(groups))
@@ -205,5 +206,6 @@ def _radii(groups: Sequence[Group]) -> Figure | None:
 
 
 def _caption(groups: Sequence[Group]) -> str:
-    seeds = len(groups[0].runs)
-    return f"{title(groups)} · mean over {seeds} seed{'s' if seeds > 1 else ''}"
+    least, most = (pick(len(group.runs) for group in groups) for pick in (min, max))
+    seeds = f"{least} seed{'s' if least > 1 else ''}" if least == most else f"{least} to {most} seeds"
+    return f"{title(groups)} · mean over {seeds}"
