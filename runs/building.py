@@ -35,7 +35,8 @@ class Builder:
     def __init__(self, name: str, options: object, scenario: Scenario, randomness: Randomness, device: torch.device) -> None:
         self._arguments = (name, options, scenario.input_shape, scenario.blocks, randomness.key("initialisation"))
         self._device = device
-        if networks.load(name)[0].__module__.startswith("strategies.networks."):
+        # Not those of other libraries and of users: what they do when they are made may need memory that is there.
+        if networks.load(name)[0].__module__.startswith("strategies.networks.") and not hasattr(options, "weights"):
             self._refuse_too_large()
         network = build(*self._arguments)
         self.channels_last = channels_last(network, device)
