@@ -56,6 +56,7 @@ metrics = Registry(
         Row("relearn_steps", "retraining steps until 95 % of the ceiling's PL accuracy is reached", "metrics.unlearning:steps_to_reach"),
         Row("membership_auc", "chance that of two examples the one trained on has the smaller loss", "metrics.unlearning:membership_auc"),
         Row("linear_cka", "||Y^T X||^2 / (||X^T X|| ||Y^T Y||) of centred features (Kornblith 2019)", "metrics.features:linear_cka"),
+        Row("linear_probe", "accuracy of a linear classifier fitted on frozen features with a fixed budget", "metrics.accuracy:accuracy"),
         Row("dead_unit_share", "share of features that are the same for every input", "metrics.features:dead_unit_share"),
         Row("effective_rank", "exponential of the entropy of the features' singular values", "metrics.features:effective_rank"),
         Row("peak_memory_bytes", "CPU: the process's largest resident set; GPU: most allocated", "metrics.resources:peak_memory_bytes"),

@@ -30,6 +30,7 @@ from scenarios.errors import UserError, shortened
 from scenarios.experience import Scenario
 from strategies.base import Strategy
 from strategies.registry import strategies
+from strategies.soft_targets import frozen_copy
 
 CHECKPOINT_SECONDS = 5.0
 """Checkpoints between passes are at least so far apart; those at the end of an experience or a phase are always taken."""
@@ -144,6 +145,8 @@ class Run:
             self.matrix.append(result.row)
             self.extra = result.summary
             self.progress.end_experience(experience.index, experience.name, _standing(result.row, experience.index))
+            if plan.probe and plan.probe.watches:
+                plan.probe.watch(experience.index, frozen_copy(plan.strategy.network))
             for line in plan.strategy.remarks(experience):
                 self.progress.say(f"warning: {line}")
             self.position = Position(experience.index + 1)
@@ -256,12 +259,17 @@ class Run:
                 "extra": self.extra,
                 "selection": self.selection.state_dict(),
                 **({"contest": self.contest.state_dict()} if self.contest else {}),
+                **({"watched": self._watched()} if self.plan.probe and self.plan.probe.watches else {}),
                 "metrics_length": self.store.metrics_length,
                 "seconds": {**self.seconds, "wall": self.wall_seconds(), "cpu": self.cpu_seconds(), "train": self.engine.train_seconds},
                 "phase_seconds": self.engine.phase_seconds,
             }
         )
         self._saved = now
+
+    def _watched(self) -> dict[str, Any]:
+        assert self.plan.probe is not None
+        return {"probe": self.plan.resolved["probe"]["name"], "state": self.plan.probe.state_dict()}
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint belongs to: it is taken up by a run of the same configuration on the same data alone.
@@ -302,6 +310,8 @@ class Run:
             self.position = Position(**state["position"])
             self.initial, self.matrix, self.extra = list(state["initial"]), list(state["matrix"]), dict(state["extra"])
             self.selection.load_state_dict(state["selection"])
+            if self.plan.probe and state.get("watched", {}).get("probe") == self.plan.resolved["probe"]["name"]:
+                self.plan.probe.load_state_dict(state["watched"]["state"])
             self.seconds = {name: float(state["seconds"][name]) for name in self.seconds}
             self.engine.train_seconds, self.engine.phase_seconds = float(state["seconds"]["train"]), dict(state["phase_seconds"])
             known = int(state["metrics_length"])

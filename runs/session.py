@@ -225,6 +225,8 @@ def evaluate(folder: Path, test_scenario: str | None, probe: str | None = None) 
     if result.summary["setting"] == "episodic":
         further = {"cross_domain": cross_domain(run.plan)} if test_scenario else {}
         show.few_shot({**result.summary, **again.summary, **further}, console)
+        if probe:
+            show.probe(run.probe(), console)
         return
     learner = strategies.shown(result.summary["strategy"])
     title = f"{learner} on {result.summary['scenario']} after {learned} of {len(result.names)} experiences"

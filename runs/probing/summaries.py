@@ -9,8 +9,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from metrics.features import dead_unit_share, effective_rank, linear_cka
+from metrics.fewshot import over_episodes
 from metrics.unlearning import leakage, membership_auc, pl_accuracy, steps_to_reach
 from scenarios.experience import Batch, Examples
+from strategies.probes.looking import features as features_of
+from strategies.probes.looking import spread
 
 if TYPE_CHECKING:
     from runs.probing.probing import Probing
@@ -37,6 +40,10 @@ def summarise(probing: Probing, answers: Answers, matrix: list[list[float]]) -> 
     name = probing.plan.resolved["probe"]["name"]
     if name == "piggyback":
         return piggyback(probing, answers, matrix)
+    if name == "features":
+        return features(probing, answers, matrix)
+    if name == "few-shot":
+        return few_shot(probing, answers)
     return {f"probe_{name}": answers} if any(answers.values()) else {}
 
 
@@ -73,6 +80,70 @@ def piggyback(probing: Probing, answers: Answers, matrix: list[list[float]]) -> 
     summary |= {} if steps is None else {"relearn_steps": steps}
     roles = [experience.role for experience in probing.plan.scenario.experiences]
     return {"pl_accuracy": summary, **({"unlearning": _unlearning(probing, matrix, main)} if "dispose" in roles else {})}
+
+
+def features(probing: Probing, answers: Answers, matrix: list[list[float]]) -> dict[str, Any]:
+    """Accuracy through the head beside that of linear probes, and CKA, by experience.
+
+    Args:
+        probing: probe, plan and anchors.
+        answers: by subject and piece.
+        matrix: the run's accuracies.
+
+    Returns:
+        `feature_probe`: lists over the experiences learned, and under `past` their means over all but the last one learned.
+    """
+    probe: Any = probing.probe
+    learned = [index for index in probe.asked if index < len(matrix)]
+    if not learned:
+        return {}
+    now, initial = probing.anchor("tested"), probing.anchor("floor")
+    tested = answers["tested"]["linear-probes"]
+    rows: dict[str, list[float]] = {
+        "head": [matrix[-1][index] for index in learned],
+        "own_head": [tested["own_head"][str(index)] for index in learned],
+        "linear_probe": [tested["linear_probe"][str(index)] for index in learned],
+        "floor": [answers["floor"]["linear-probes"]["linear_probe"][str(index)] for index in learned],
+    }
+    tests = {index: spread(probe.asked[index].test, probe.config.test_examples) for index in learned}
+    seen = {index: features_of(now, test) for index, test in tests.items()}
+    rows["cka_initial"] = [linear_cka(seen[index], features_of(initial, test)) for index, test in tests.items()]
+    if all(index in probe.then for index in learned):
+        rows["head_then"] = [matrix[index][index] for index in learned]
+        rows["linear_probe_then"] = [probe.then[index]["linear_probe"] for index in learned]
+        rows["cka"] = [linear_cka(seen[index].cpu(), probe.then[index]["features"]) for index in learned]
+    past = {name: sum(values[:-1]) / (len(values) - 1) for name, values in rows.items() if len(values) > 1}
+    if "linear_probe_then" in past:
+        kept = leakage(past["linear_probe"], past["floor"], past["linear_probe_then"])
+        past |= {} if kept is None else {"kept": kept}
+    return {"feature_probe": {**probe.facts(), "experiences": learned, **rows, **({"past": past} if past else {})}}
+
+
+def few_shot(probing: Probing, answers: Answers) -> dict[str, Any]:
+    """Few-shot accuracy of the features and of the initial ones, and their difference, episode by episode.
+
+    Args:
+        probing: probe, plan and anchors.
+        answers: by subject and piece.
+
+    Returns:
+        `few_shot_probe`.
+    """
+    facts = {key: value for key, value in probing.probe.facts().items() if key not in ("episodes", "steps", "rate")}
+    found: dict[str, dict[str, Any]] = {}
+    for piece in answers["tested"]:
+        accuracies = {subject: torch.tensor(pieces[piece]["accuracies"], dtype=torch.float64) for subject, pieces in answers.items()}
+        result = over_episodes(accuracies["tested"])
+        found[piece] = {"mean": result.mean, "ci95": result.ci95, "episodes": result.episodes}
+        found[piece] |= {} if result.enough else {"too_few_episodes": True}
+        for name, values in (("floor", accuracies["floor"]), ("above_floor", accuracies["tested"] - accuracies["floor"])):
+            beside = over_episodes(values)
+            found[piece][name] = {"mean": beside.mean, "ci95": beside.ci95}
+    if "adapted-head" in found:
+        options = probing.probe.config
+        found["adapted-head"] |= {"steps": options.steps, "rate": options.rate}
+    main = found.pop("prototypes")
+    return {"few_shot_probe": {**facts, **main, **{name.replace("-", "_"): one for name, one in found.items()}}}
 
 
 def _between(grids: dict[str, Tensor], rates: list[float]) -> dict[str, Any]:
@@ -127,6 +198,4 @@ def _unlearning(probing: Probing, matrix: list[list[float]], main: dict[str, Any
 
 
 def _spread(examples: Examples) -> Batch:
-    # Examples lie class by class: the first of them are of one class.
-    count = len(examples)
-    return examples.batch((torch.arange(min(count, LOOKED_AT)) * max(1, count // LOOKED_AT)).to(examples.rows.device))
+    return spread(examples, LOOKED_AT).batch(slice(None))

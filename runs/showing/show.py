@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from runs.run import RunResult
 
+PROBED = ("pl_accuracy", "feature_probe", "few_shot_probe")
+"""Entries of a summary that a probe gives."""
+
 
 def run(result: RunResult, console: Console) -> None:
     """Print a run's accuracies, what its method measured of itself, its costs, and where it lies.
@@ -39,7 +42,7 @@ def run(result: RunResult, console: Console) -> None:
         (attack if "target" in summary["attack"] else attacked_support)(result, console)
     if "routing" in summary:
         routing(summary, console)
-    if "pl_accuracy" in summary:
+    if any(key in summary for key in PROBED):
         probe(summary, console)
     if "curvature" in summary:
         curvature(summary["curvature"], console)
@@ -111,7 +114,7 @@ def few_shot(summary: Mapping[str, Any], console: Console) -> None:
             f"{where}: {result['ways']}-way {result['shots']}-shot accuracy {100 * result['mean']:.2f} ± {100 * result['ci95']:.2f} % "
             f"(95 % interval over {result['episodes']} episodes{few}; bn_mode {summary.get('bn_mode', 'none')})",
             style="bold",
-            )
+        )
         if "per_step" in result:
             steps = ", ".join(f"{100 * value:.1f}" for value in result["per_step"])
             of = f"the first {result['per_step_episodes']} episodes" if result["per_step_episodes"] < result["episodes"] else "all episodes"
@@ -119,7 +122,7 @@ def few_shot(summary: Mapping[str, Any], console: Console) -> None:
 
 
 def probe(summary: Mapping[str, Any], console: Console) -> None:
-    """Print what a piggybacker gets back of the source, between floor and ceiling, and what else was measured of the network.
+    """Print what a probe found: of a piggybacker, what he gets back of the source, and what else was measured of the network.
 
     Args:
         summary: with what the probe found.
@@ -128,9 +131,16 @@ def probe(summary: Mapping[str, Any], console: Console) -> None:
     from rich import box
     from rich.table import Table
 
+    from runs.showing import probes
+
+    if "feature_probe" in summary:
+        probes.features(summary["feature_probe"], console)
+    if "few_shot_probe" in summary:
+        probes.few_shot(summary["few_shot_probe"], console)
     found = summary.get("pl_accuracy")
     if not found:
-        console.print("the probe found nothing to measure")
+        if not any(key in summary for key in PROBED):
+            console.print("the probe found nothing to measure")
         return
     title = "PL accuracy in %: what retraining gets back of the source"
     table = Table(title=title, title_justify="left", header_style="", box=box.SIMPLE_HEAD)
@@ -189,7 +199,7 @@ def routing(summary: Mapping[str, Any], console: Console) -> None:
         console.print(
             f"index '{hnet['index']}' keeps {sum(hnet['bytes'].values()) / 2**20:.1f} MiB, "
             f"in which a replay memory would hold {hnet['replay_images_of_as_many_bytes']} images",
-            )
+        )
 
 
 def curvature(rows: Sequence[Mapping[str, Any]], console: Console) -> None:

@@ -10,7 +10,7 @@ A probe of your own: derive from `Probe`, add a row to `strategies.probes.regist
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -52,6 +52,8 @@ class Probe:
     settings: ClassVar[frozenset[str]] = frozenset({"task", "domain", "class"})
     """Settings that the probe can be put to a learner in."""
     needs_network: ClassVar[bool] = True
+    watches: ClassVar[bool] = False
+    """Whether it looks at the network after every experience as well, and a checkpoint holds what it kept."""
 
     setup: ProbeSetup
 
@@ -99,6 +101,29 @@ class Probe:
             Plain values.
         """
         raise NotImplementedError
+
+    def watch(self, index: int, network: Network) -> None:
+        """Look at the network just after an experience has been learned, and keep what will be needed in the end.
+
+        Args:
+            index: of the experience.
+            network: a frozen copy that nothing else uses.
+        """
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was kept.
+
+        Returns:
+            Nested dictionaries of tensors and plain values.
+        """
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up what was kept.
+
+        Args:
+            state: what `state_dict` gave.
+        """
 
     def facts(self) -> dict[str, Any]:
         """What the summary says about the measurement itself.

@@ -13,6 +13,16 @@ probes = Registry(
             "strategies.probes.piggyback:Piggyback",
             label="reconstruction",
         ),
+        Row(
+            "features",
+            "linear probes and CKA by experience: is the knowledge gone, or only the head?",
+            "strategies.probes.features:Features",
+        ),
+        Row(
+            "few-shot",
+            "few-shot accuracy of the frozen features on classes never seen",
+            "strategies.probes.few_shot:FewShot",
+        ),
         Row("none", "no probe", "strategies.probes.probe:NoProbe"),
     ],
 )
