@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -113,6 +114,8 @@ def features(probing: Probing, answers: Answers, matrix: list[list[float]]) -> d
         rows["linear_probe_then"] = [probe.then[index]["linear_probe"] for index in learned]
         rows["cka"] = [linear_cka(seen[index].cpu(), probe.then[index]["features"]) for index in learned]
     past = {name: sum(values[:-1]) / (len(values) - 1) for name, values in rows.items() if len(values) > 1}
+    # Of features that do not vary at all there is no CKA.
+    past = {name: value for name, value in past.items() if math.isfinite(value)}
     if "linear_probe_then" in past:
         kept = leakage(past["linear_probe"], past["floor"], past["linear_probe_then"])
         past |= {} if kept is None else {"kept": kept}

@@ -73,17 +73,6 @@ class Features(Probe):
             raise UserError("the features probe needs experiences with test examples, and this scenario has none; leave --probe out")
         self.then: dict[int, dict[str, Any]] = {}
 
-    def learned_by(self, anchor: str) -> list[int]:
-        """The floor is the initial weights.
-
-        Args:
-            anchor: floor.
-
-        Returns:
-            Nothing.
-        """
-        return []
-
     def pieces(self) -> list[str]:
         """All linear probes are one piece.
 

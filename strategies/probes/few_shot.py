@@ -28,7 +28,7 @@ from scenarios.streams.cutting import reshape
 from strategies.networks.network import Network
 from strategies.networks.norms import Moments, Norm, norms
 from strategies.probes import looking
-from strategies.probes.heads import adapted_accuracies, prototype_accuracies
+from strategies.probes.heads import Episodes, adapted_accuracies, prototype_accuracies
 from strategies.probes.probe import Measurement, Probe, ProbeSetup
 
 MEASURED = 1000
@@ -95,7 +95,7 @@ class FewShot(Probe):
         split = drawn.support.size
         parts = [places.ravel()[:split].reshape(drawn.support.shape), places.ravel()[split:].reshape(drawn.query.shape)]
         support, query, support_y, query_y = (torch.from_numpy(part).to(like.device) for part in (*parts, drawn.support_y, drawn.query_y))
-        self.episodes = support, query, support_y, query_y
+        self.episodes = Episodes(support, query, support_y, query_y, config.ways)
         self.data = stream.storage.images.fingerprint
 
     def _scenario(self) -> EpisodicScenario:
@@ -113,17 +113,6 @@ class FewShot(Probe):
         if len(made) > 1:
             raise UserError(f"probe.scenario={config.scenario} is a stream of {len(made)} domains; choose one of them")
         return made
-
-    def learned_by(self, anchor: str) -> list[int]:
-        """The floor is the initial weights.
-
-        Args:
-            anchor: floor.
-
-        Returns:
-            Nothing.
-        """
-        return []
 
     def pieces(self) -> list[str]:
         """One piece for each kind of head.
@@ -159,9 +148,9 @@ class FewShot(Probe):
         features = looking.features(network, self.images)
         with torch.no_grad():
             if piece == "prototypes":
-                found = prototype_accuracies(features, *self.episodes, self.config.ways)
+                found = prototype_accuracies(features, self.episodes)
             else:
-                found = adapted_accuracies(features, *self.episodes, self.config.ways, steps=self.config.steps, rate=self.config.rate)
+                found = adapted_accuracies(features, self.episodes, steps=self.config.steps, rate=self.config.rate)
         return {"accuracies": found.tolist()}
 
 

@@ -6,12 +6,41 @@ prototypes compare distances, and the adapted head is given features of mean len
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 CHUNK = 100
 """Episodes that are answered at once."""
+
+
+class Episodes(NamedTuple):
+    """Episodes over a set of images.
+
+    Attributes:
+        support: int64 [E, S], rows of the images' features.
+        query: int64 [E, Q].
+        support_y: int64 [E, S], 0..ways-1.
+        query_y: int64 [E, Q].
+        ways: classes of an episode.
+    """
+
+    support: Tensor
+    query: Tensor
+    support_y: Tensor
+    query_y: Tensor
+    ways: int
+
+    def chunks(self) -> Iterator[tuple[Tensor, ...]]:
+        """A few episodes at a time.
+
+        Returns:
+            Support rows, query rows, support labels, query labels.
+        """
+        return zip(*(part.split(CHUNK) for part in (self.support, self.query, self.support_y, self.query_y)))
 
 
 def logistic_regression(
@@ -60,41 +89,31 @@ def logistic_regression(
     return asked @ weight.detach() + bias.detach()
 
 
-def prototype_accuracies(features: Tensor, support: Tensor, query: Tensor, support_y: Tensor, query_y: Tensor, ways: int) -> Tensor:
+def prototype_accuracies(features: Tensor, episodes: Episodes) -> Tensor:
     """Answer episodes by the nearest class mean (Snell, Swersky & Zemel 2017), squared Euclidean distance.
 
     Args:
         features: [N, F] of all images.
-        support: int64 [E, S], rows of `features`.
-        query: int64 [E, Q].
-        support_y: int64 [E, S], 0..ways-1.
-        query_y: int64 [E, Q].
-        ways: classes of an episode.
+        episodes: E of them.
 
     Returns:
         float64 [E], the share of right answers.
     """
     found = []
-    for rows, asked, known, wanted in zip(*(part.split(CHUNK) for part in (support, query, support_y, query_y))):
-        weights = functional.one_hot(known, ways).to(features.dtype)
+    for rows, asked, known, wanted in episodes.chunks():
+        weights = functional.one_hot(known, episodes.ways).to(features.dtype)
         prototypes = weights.transpose(1, 2) @ features[rows] / weights.sum(1)[..., None]
         answers = torch.cdist(features[asked], prototypes).argmin(-1)
         found.append((answers == wanted).double().mean(1))
     return torch.cat(found)
 
 
-def adapted_accuracies(
-    features: Tensor, support: Tensor, query: Tensor, support_y: Tensor, query_y: Tensor, ways: int, *, steps: int, rate: float
-) -> Tensor:
+def adapted_accuracies(features: Tensor, episodes: Episodes, *, steps: int, rate: float) -> Tensor:
     """Answer episodes by a linear head, adapted to the support set in k steps of gradient descent from zero.
 
     Args:
         features: [N, F] of all images.
-        support: int64 [E, S], rows of `features`.
-        query: int64 [E, Q].
-        support_y: int64 [E, S], 0..ways-1.
-        query_y: int64 [E, Q].
-        ways: classes of an episode.
+        episodes: E of them.
         steps: k, each on the whole support set.
         rate: step size, for features of mean length 1.
 
@@ -104,9 +123,9 @@ def adapted_accuracies(
     x = features / features.norm(dim=1).mean().clamp_min(1e-12)
     x = torch.cat([x, x.new_ones(len(x), 1)], 1)
     found = []
-    for rows, asked, known, wanted in zip(*(part.split(CHUNK) for part in (support, query, support_y, query_y))):
-        shown, labels = x[rows], functional.one_hot(known, ways).to(x.dtype)
-        head = x.new_zeros(len(rows), x.shape[1], ways)
+    for rows, asked, known, wanted in episodes.chunks():
+        shown, labels = x[rows], functional.one_hot(known, episodes.ways).to(x.dtype)
+        head = x.new_zeros(len(rows), x.shape[1], episodes.ways)
         for _ in range(steps):
             # The gradient of the mean cross-entropy of a linear head, written out.
             head = head - rate * shown.transpose(1, 2) @ ((shown @ head).softmax(-1) - labels) / rows.shape[1]

@@ -3,7 +3,8 @@
 A probe names `pieces`. For each piece and each network, `measure` is a generator: it makes copies, yields lists of trials, finds them
 carried out when it goes on (networks trained in place, accuracies filled in), and returns what it found as plain values. It computes no
 metric and runs no loop; `runs.probing` carries the trials out, together where their shape allows, keeps what it found by digest, so that
-anchors are measured once for all methods, and turns answers into the summary. The network under test is handed over as a frozen copy.
+anchors are measured once for all methods, and turns answers into the summary. The network under test is handed over as a frozen copy. A
+probe that `watches` is shown such a copy after every experience as well, and keeps what it needs of networks that are gone in the end.
 
 A probe of your own: derive from `Probe`, add a row to `strategies.probes.registry`, and a function to `runs.probing.summaries`.
 """
@@ -75,9 +76,9 @@ class Probe:
             anchor: one of `anchors`.
 
         Returns:
-            Indices of experiences, in order; none for the initial weights.
+            Indices of experiences, in order; none for the initial weights, which is what is returned here.
         """
-        raise NotImplementedError
+        return []
 
     def pieces(self) -> list[str]:
         """The parts of the measurement, each carried out and kept by itself.

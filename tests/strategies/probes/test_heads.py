@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from metrics.features import linear_cka
-from strategies.probes.heads import adapted_accuracies, logistic_regression, prototype_accuracies
+from strategies.probes.heads import Episodes, adapted_accuracies, logistic_regression, prototype_accuracies
 
 
 def random(*shape, seed=0):
@@ -53,22 +53,22 @@ def episodes(count=200, classes=8, ways=4, shots=3, queries=5, each=20):
         [part[..., :shots].flatten(1) for part in (rows, labels)],
         [part[..., shots : shots + queries].flatten(1) for part in (rows, labels)],
     )
-    return cuts[0][0], cuts[1][0], cuts[0][1], cuts[1][1]
+    return Episodes(cuts[0][0], cuts[1][0], cuts[0][1], cuts[1][1], ways)
 
 
 @pytest.mark.parametrize("answered", [prototype_accuracies, lambda *a, **k: adapted_accuracies(*a, **k, steps=100, rate=3.0)])
 def test_features_that_are_their_classes_prototypes_answer_every_episode_and_random_ones_guess(answered):
     drawn, classes = episodes(), torch.arange(160) // 20
-    assert (answered(random(8, 6)[classes], *drawn, ways=4) == 1).all()
-    guessed = answered(random(160, 6), *drawn, ways=4)
+    assert (answered(random(8, 6)[classes], drawn) == 1).all()
+    guessed = answered(random(160, 6), drawn)
     assert len(guessed) == 200 and abs(float(guessed.mean()) - 0.25) < 0.02
 
 
 def test_prototypes_and_the_adapted_head_are_those_written_out_episode_by_episode():
     drawn, x = episodes(count=5), random(160, 6) + 2 * random(8, 6, seed=1)[torch.arange(160) // 20]
-    prototypes, adapted = prototype_accuracies(x, *drawn, ways=4), adapted_accuracies(x, *drawn, ways=4, steps=4, rate=0.5)
+    prototypes, adapted = prototype_accuracies(x, drawn), adapted_accuracies(x, drawn, steps=4, rate=0.5)
     unit = x / x.norm(dim=1).mean()
-    for e, (support, query, support_y, query_y) in enumerate(zip(*drawn)):
+    for e, (support, query, support_y, query_y) in enumerate(zip(*drawn[:4])):
         means = torch.stack([x[support[support_y == c]].mean(0) for c in range(4)])
         nearest = (x[query][:, None] - means).square().sum(-1).argmin(1)
         assert float(prototypes[e]) == pytest.approx(float((nearest == query_y).double().mean()))
