@@ -11,11 +11,11 @@ import pytest
 import torch
 
 import runs
-from runs import plots, session
+from runs import plots
 from runs.plan import make_plan
 from runs.recording import directories
 from runs.selection import Ensemble, Selection
-from runs.showing import show
+from runs.showing import show, terminal
 from runs.showing.compare import collect, table
 from runs.showing.progress import Progress
 from runs.simulation import carry_out
@@ -89,7 +89,7 @@ def test_an_ensemble_is_off_unless_asked_for_and_labelled_where_it_is_on(tmp_pat
     summary = simulate(tmp_path / "run", validate_every=1, ensemble=3).summary
     assert summary["few_shot_ensemble"]["members"] == 3
     assert set(summary["few_shot_ensemble"]["iterations"]) <= {2, 4, 6, 7}
-    show.run(runs.load(tmp_path / "run"), session._console(False))
+    show.run(runs.load(tmp_path / "run"), terminal.console())
     assert "ensemble of the 3 best checkpoints in validation" in " ".join(capsys.readouterr().out.split())
     headings = [column.heading for column in table(collect([tmp_path / "run"])).columns]
     assert "same, ensemble of best checkpoints %" in headings

@@ -39,7 +39,7 @@ NAMED = {"scenario": "split-digits", "strategy": "naive"}
         ("seed: " + 6000 * "9", "is not YAML"),
         ("test_scenario: {a: b}", "test_scenario must be text, not a mapping"),
         ("train: {epochs: [1]}", "train.epochs must be a whole number, not a list"),
-        ("train: {optimizer: {a: 1}}", "train.optimizer must be one of"),
+        ("train: {optimizer: {a: 1}}", "train.optimizer must be text, not a mapping"),
         ("1: 2", "unknown entry '1'"),
         ("? [a]\n: b", "unhashable key"),
         ("train: {optimizer: 2020-13-45}", "is not YAML"),
