@@ -39,8 +39,8 @@ def collision(gradients: Tensor, form: Form) -> Tensor:
         A scalar.
 
     Example:
-        >>> float(collision(torch.tensor([[3.0, 0.0], [0.0, 2.0], [0.0, -1.0]]), "cosine"))
-        -0.3333333432674408
+        >>> round(float(collision(torch.tensor([[3.0, 0.0], [0.0, 2.0], [0.0, -1.0]]), "cosine")), 4)
+        -0.3333
     """
     n = len(gradients)
     rows = gradients / (torch.linalg.vector_norm(gradients, dim=1, keepdim=True) + TAU) if form == "cosine" else gradients
