@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from runs.engine import Engine, Position
 from runs.probing import cache, summaries, trials
 from scenarios.errors import UserError
@@ -118,8 +120,10 @@ class Probing:
         watch = trials.Watch(self.stopping)
         engine = Engine(learner, plan.train, plan.randomness, plan.device, watch, trials.no_checkpoint)
         watch.engine = engine
-        for index in learned:
-            engine.learn(plan.scenario.experiences[index], Position(index))
+        # Whoever asks for an anchor first may be measuring without a graph.
+        with torch.enable_grad():
+            for index in learned:
+                engine.learn(plan.scenario.experiences[index], Position(index))
         return frozen_copy(learner.network)
 
 

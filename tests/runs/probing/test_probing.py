@@ -126,6 +126,17 @@ def test_the_ceiling_is_the_transferred_network_whoever_trains_it_and_the_floor_
     assert equal(probing.anchor("floor").state_dict(), floor.strategy.network.state_dict())
 
 
+def test_anchors_are_trained_whoever_asks_first_even_where_no_graph_is_kept():
+    # Target-only keeps no transferred network, and answers from the cache leave its ceiling to whoever compares features with it.
+    plan = make_plan({**ASKED, "strategy": {"name": "target-only"}}, Progress())
+    result = carry_out(plan, None, resume=False, progress=Progress())
+    with torch.no_grad():
+        ceiling = Probing(plan, lambda: False, lambda line: None).anchor("ceiling")
+    again = carry_out(make_plan({**ASKED, "strategy": {"name": "target-only"}}, Progress()), None, resume=False, progress=Progress())
+    assert again.summary["pl_accuracy"] == result.summary["pl_accuracy"]
+    assert any(not torch.equal(one, two) for one, two in zip(ceiling.parameters(), plan.strategy.setup.build_network().parameters()))
+
+
 @pytest.mark.parametrize("strategy", ["naive", "ewc"])
 def test_any_learner_of_any_stream_can_be_probed(strategy):
     asked = {"scenario": {"name": "split-digits"}, "strategy": {"name": strategy}, "train": {"epochs": 1}, "network": {"hidden": "8"}}
