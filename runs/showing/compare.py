@@ -55,6 +55,7 @@ COLUMNS = (
     Column("feature_probe.past.head", "past experiences: head %", 100, 2, True),
     Column("feature_probe.past.linear_probe", "linear probe %", 100, 2, True),
     Column("feature_probe.past.linear_probe_then", "just after learning %", 100, 2, True),
+    Column("feature_probe.past.floor", "initial weights %", 100, 2, True),
     Column("feature_probe.past.cka", "CKA to just after learning", 1, 3, True),
     Column("few_shot_probe.mean", "few-shot probe %", 100, 2, True, "few_shot_probe.ci95"),
     Column("few_shot_probe.above_floor.mean", "above initial weights", 100, 2, True, "few_shot_probe.above_floor.ci95"),
