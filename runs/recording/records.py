@@ -218,6 +218,8 @@ def outdated(record: Record, request: Mapping[str, Any]) -> list[str]:
     from scenarios.options import describe
     from scenarios.recommended import for_episodes, for_streams
 
+    if "shape" not in record.summary["data"]:
+        return ["the version that made it did not write down what its recommendations follow from"]
     recommend = for_episodes if record.summary["setting"] == "episodic" else for_streams
     resolved = resolve(request, recommend(record.summary["data"]))
     asked = {name: value for name, value in scalars(request).items() if name not in PLACES}

@@ -92,6 +92,12 @@ def test_other_pixels_of_the_same_data_make_the_older_records_outdated() -> None
     assert row(known, label="two").verdict == "outdated: the pixels of digits have changed"
 
 
+def test_a_record_of_a_version_that_named_no_shape_is_outdated_in_words() -> None:
+    known = made("one", 3, 0.10)
+    known.summary["data"] = {key: value for key, value in DATA.items() if key != "shape"}
+    assert row([known]).verdict.startswith("outdated: the version that made it")
+
+
 def test_machines_stand_side_by_side_and_count_once_and_the_later_of_one_machine_counts() -> None:
     known = [
         made("one", 3, 0.10, line=1),
