@@ -174,7 +174,7 @@ def missing(
 
 def _kind(record: Record) -> str:
     data = record.summary["data"]
-    return repr((data["name"], data["shape"], data["examples"]))
+    return repr((data["name"], data.get("shape"), data.get("examples")))
 
 
 def table(recipe: Mapping[str, Any], records: Sequence[Record], scale: str) -> list[Row]:
