@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -294,11 +295,20 @@ def test_an_output_that_is_no_directory_is_refused(out: str, tmp_path: Path, mon
 
 
 def test_too_few_file_handles_are_one_line(tmp_path: Path) -> None:
+    # What a run and a complaint import is imported before handles are scarce.
+    assert call(*QUICK, "--out", tmp_path / "first")[0] == 0 and call("resume", tmp_path / "nowhere")[0] == 2
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    used = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 10
-    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 1, before[1]))
+    filling = [os.open(os.devnull, os.O_RDONLY)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (filling[0] + 2, before[1]))
     try:
+        # The limit counts numbers, not files: those that are free below it are taken, and one is given back.
+        with contextlib.suppress(OSError):
+            while True:
+                filling.append(os.open(os.devnull, os.O_RDONLY))
+        os.close(filling.pop())
         code, _, error = call(*QUICK, "--out", tmp_path / "run")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for handle in filling:
+            os.close(handle)
     assert code in (2, 3) and error.count("\n") == 1 and "Too many open files" in error, error
