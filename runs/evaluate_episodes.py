@@ -33,10 +33,12 @@ def evaluate_episodes(
         only_first: test on the first 100 episodes, and in the end only, not after every step.
 
     Returns:
-        Mean few-shot accuracy of each domain; the last domain's with its interval in the summary. Of a learner that labels the queries
-        itself also how many of these labels are right after each number of steps, over the episodes that accuracy by step is taken over.
+        Mean few-shot accuracy of each domain; the last domain's with its interval in the summary, and where there are several domains
+        `few_shot_by_domain`, all means and intervals. Of a learner that labels the queries itself also how many of these labels are right
+        after each number of steps, over the episodes that accuracy by step is taken over.
     """
     row: list[float] = []
+    halves: list[float] = []
     rows: list[dict[str, Any]] = []
     summary: dict[str, Any] = {}
     for experience in scenario.experiences:
@@ -57,17 +59,19 @@ def evaluate_episodes(
         if not result.enough:
             summary["too_few_episodes"] = True
         if len(by_step) > 1:
-            means, halves = per_step(by_step.T)
-            summary |= {"before_adaptation": float(means[0]), "per_step": means.tolist(), "per_step_ci95": halves.tolist()}
+            means, intervals = per_step(by_step.T)
+            summary |= {"before_adaptation": float(means[0]), "per_step": means.tolist(), "per_step_ci95": intervals.tolist()}
             summary["per_step_episodes"] = by_step.shape[1]
         row.append(result.mean)
+        halves.append(result.ci95)
         measured = {"few_shot_accuracy": result.mean, "few_shot_ci95": result.ci95, "few_shot_episodes": result.episodes}
         rows += [{"metric": name, "value": value, "on_experience": experience.index} for name, value in measured.items()]
         if not only_first and (labels := _pseudo_labels(strategy, stream, min(SHOWN, episodes))):
             summary |= labels
             by_k = enumerate(labels["pseudo_label_accuracy"])
             rows += [{"metric": "pseudo_label_accuracy", "value": v, "on_experience": experience.index, "step": k} for k, v in by_k]
-    return Evaluation(row, rows, {"few_shot_accuracy": summary})
+    several = {"few_shot_by_domain": {"mean": row, "ci95": halves}} if len(row) > 1 else {}
+    return Evaluation(row, rows, {"few_shot_accuracy": summary, **several})
 
 
 # How many of the labels that a learner gives the queries are right, after each number of adaptation steps, from none.

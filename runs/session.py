@@ -222,16 +222,14 @@ def evaluate(folder: Path, test_scenario: str | None, probe: str | None = None) 
     again = run.test(learned)
     result = run.result(folder)
     console = terminal.console()
-    if result.summary["setting"] == "episodic":
+    episodic = result.summary["setting"] == "episodic"
+    if episodic:
         further = {"cross_domain": cross_domain(run.plan)} if test_scenario else {}
         show.few_shot({**result.summary, **again.summary, **further}, console)
-        if probe:
-            show.probe(run.probe(), console)
-        return
-    learner = strategies.shown(result.summary["strategy"])
-    title = f"{learner} on {result.summary['scenario']} after {learned} of {len(result.names)} experiences"
-    console.print(title)
-    console.print(tables.render_matrix(result.names, run.initial, [*run.matrix[:-1], again.row]))
+    if not episodic or len(result.names) > 1:
+        learner = strategies.shown(result.summary["strategy"])
+        console.print(f"{learner} on {result.summary['scenario']} after {learned} of {len(result.names)} experiences")
+        console.print(tables.render_matrix(result.names, run.initial, [*run.matrix[:-1], again.row]))
     if probe:
         show.probe(run.probe(), console)
 

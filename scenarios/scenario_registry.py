@@ -34,6 +34,7 @@ scenarios = Registry(
         Row("digits", "episodes of 8x8 digits, 5 classes to train and 5 to test", f"{FEW_SHOT}:Episodes", {"set": "digits"}),
         Row("avalanche:BENCHMARK", "a benchmark of Avalanche (avalanche:SplitMNIST)", "scenarios.bridges.avalanche:AvalancheBenchmark"),
         Row("episodes-SETS", "episodes of one domain after another (episodes-omniglot-cifar-fs)", f"{FEW_SHOT}:Domains"),
+        Row("domains-SET", "episodes of one alphabet, script or superclass after another", "scenarios.episodes.domains:Groups"),
         Row("sequence-SETS", "data sets one after another (sequence-mnist-fashion), brought to one shape", f"{STREAMS}:Sequence"),
     ],
 )

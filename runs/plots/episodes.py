@@ -42,8 +42,11 @@ def training_curve(run: Run) -> Figure | None:
     whole, body = style.figure(7.2, 3.6, "Training curve", f"{_caption(run)} · 100 episodes a point")
     axes = body.subplots()
     for (metric, label), colour in zip((("training_accuracy", "training classes"), ("validation_accuracy", "validation classes")), COLOURS):
-        line = [(row["iteration"], 100 * row["value"]) for row in rows if row["metric"] == metric]
-        axes.plot(*zip(*line), color=colour, marker="o", markersize=4.0, linewidth=1.6, label=label)
+        # Joint training begins anew at every domain.
+        for domain in sorted({row["on_experience"] for row in rows}):
+            line = [(row["iteration"], 100 * row["value"]) for row in rows if row["metric"] == metric and row["on_experience"] == domain]
+            look: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 4.0, "linewidth": 1.6}
+            axes.plot(*zip(*line), label=label if domain == rows[0]["on_experience"] else None, **look)
     ways = run.summary["few_shot_accuracy"]["ways"]
     axes.axhline(100 / ways, color=style.GREY, linewidth=0.9, linestyle=":", label="chance")
     axes.set_xlabel("meta-iterations", fontsize=9.5, color=style.INK)
@@ -68,7 +71,8 @@ def adaptation(run: Run) -> Figure | None:
     heading = f"Accuracy while adapting, {result['ways']}-way {result['shots']}-shot"
     whole, body = style.figure(7.2, 3.6, heading, f"{_caption(run)} · first {result['per_step_episodes']} test episodes, 95 % band")
     axes = body.subplots()
-    series = [(run.summary["scenario"], result)]
+    tested = run.summary["experiences"]
+    series = [(run.summary["scenario"] if len(tested) == 1 else tested[-1], result)]
     if "per_step" in run.summary.get("cross_domain", {}):
         series.append((run.summary["cross_domain"]["scenario"], run.summary["cross_domain"]))
     for (name, values), colour in zip(series, style.OKABE_ITO):

@@ -29,7 +29,7 @@ def run(result: RunResult, console: Console) -> None:
     summary = result.summary
     if summary["setting"] == "episodic":
         few_shot(summary, console)
-    else:
+    if len(result.names) > 1 or summary["setting"] != "episodic":
         of = (summary["scenario"], summary["setting"], f"{summary['data']['origin']} data")
         console.print(f"accuracy in %: {strategies.shown(summary['strategy'])} on {', '.join(of)}")
         console.print(tables.render_matrix(result.names, result.initial.tolist(), result.matrix.tolist()))
@@ -101,9 +101,12 @@ def few_shot(summary: Mapping[str, Any], console: Console) -> None:
         console: where to.
     """
     several = summary.get("few_shot_ensemble")
-    name = f"{summary['scenario']}, ensemble of the {several['members']} best checkpoints in validation" if several else ""
+    tested = summary["scenario"]
+    if len(summary["experiences"]) > 1:
+        tested += f", domain {summary['experiences'][-1]} alone"
+    name = f"{tested}, ensemble of the {several['members']} best checkpoints in validation" if several else ""
     for where, result in (
-        (summary["scenario"], summary["few_shot_accuracy"]),
+        (tested, summary["few_shot_accuracy"]),
         (name, several),
         (summary.get("cross_domain", {}).get("scenario"), summary.get("cross_domain")),
     ):

@@ -168,7 +168,7 @@ def domain_names(joined: str) -> list[str]:
     while words:
         for length in range(len(words), 0, -1):
             name = "-".join(words[:length])
-            if name in sources.rows or name in _SOURCE:
+            if name in sources.rows or name in SOURCE:
                 break
         else:
             sources.find(words[0])
@@ -177,7 +177,8 @@ def domain_names(joined: str) -> list[str]:
     return names
 
 
-_SOURCE = {"cifar-fs": "cifar100", "fc100": "cifar100"}
+SOURCE = {"cifar-fs": "cifar100", "fc100": "cifar100"}
+"""Scenarios whose images are another set's."""
 
 
 def _domain(name: str, config: EpisodicConfig, request: Request) -> ClassSplit:
@@ -185,7 +186,7 @@ def _domain(name: str, config: EpisodicConfig, request: Request) -> ClassSplit:
     if name == "omniglot" and request.data is None:
         return _omniglot(config, request, "random", True)
     chosen = replace(request, data="glyphs") if request.data == "embedded" else request
-    pool = Pool(*chosen.sized(config.size).load(_SOURCE.get(name, name)))
+    pool = Pool(*chosen.sized(config.size).load(SOURCE.get(name, name)))
     names = class_list(name)
     groups = set(pool.train.groups or ())
     if {"train", "test"} <= groups <= {"train", "validation", "test"}:
@@ -240,9 +241,7 @@ def build_episodic(config: EpisodicConfig, request: Request, domains: Sequence[C
     randomness = Randomness(request.seed)
 
     def stream(domain: ClassSplit, part: ClassPart, side: str, spec: EpisodeSpec) -> EpisodeStream:
-        table = class_table(
-            part.images, part.classes, label_ratio=spec.label_ratio, randomness=randomness, part=side, in_all=part.in_all
-        )
+        table = class_table(part.images, part.classes, label_ratio=spec.label_ratio, randomness=randomness, part=side, in_all=part.in_all)
         storage = Storage(part.images, View(), scale, shift)
         return EpisodeStream(storage, table, spec, randomness.key("episodes", domain.name, side))
 

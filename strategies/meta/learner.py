@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from scenarios.episodes.episodes import EpisodeBatch, EpisodeBatches
+from scenarios.episodes.mixture import MixedEpisodes
 from scenarios.errors import UserError
 from scenarios.options import option
 from strategies.base import Setup, Strategy
@@ -36,11 +37,14 @@ class MetaConfig:
             support set's statistics), per-example (each query with the support set alone) or running (moving averages from training).
         bn_eps: added to variances.
         meta_batch: episodes a step; none for 32 on images of one channel, else 4; 4 on embedded data, for a quick look.
+        stream: of several domains each is learned in turn and nothing is done against forgetting (naive), or at each a new learner is
+            trained on episodes of all met so far, with as many steps as these had together (joint): the upper bound.
     """
 
     bn_mode: BnMode = "transductive"
     bn_eps: float = option(1e-5, low=0)
     meta_batch: int | None = option(None, low=1)
+    stream: Literal["naive", "joint"] = "naive"
 
 
 class MetaStrategy(Strategy):
@@ -70,11 +74,14 @@ class MetaStrategy(Strategy):
         if not all(parameter.requires_grad for parameter in self.network.parameters()):
             raise UserError("learners of episodes train and adapt all of their network; leave network.freeze out or choose another network")
         self.net = FunctionalNetwork(self.network)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(setup.randomness.key("parts"))
-            self.parts = self.build_parts()
-        self.parts.to(device=setup.device, dtype=self.theta[self.net.head.weight].dtype)
+        self.parts = self._new_parts()
         self.iteration = 0
+
+    def _new_parts(self) -> nn.ModuleDict:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.setup.randomness.key("parts"))
+            parts = self.build_parts()
+        return parts.to(device=self.setup.device, dtype=self.theta[self.net.head.weight].dtype)
 
     def build_parts(self) -> nn.ModuleDict:
         """What the method learns beside the network, from the run's seed.
@@ -112,7 +119,7 @@ class MetaStrategy(Strategy):
         """One phase of meta-training.
 
         Args:
-            experience: whose training stream is learned from.
+            experience: the domain that is learned.
 
         Returns:
             The phase.
@@ -123,8 +130,20 @@ class MetaStrategy(Strategy):
             after_backward=self.after_backward,
             after_step=self._count,
         )
-        batches: Any = EpisodeBatches(experience.train, self.meta_batch, BATCHES_A_PASS)
-        return [Phase(name="meta-train", batches=batches, updates=(update,))]
+        if self.config.stream == "naive":
+            batches: Any = EpisodeBatches(experience.train, self.meta_batch, BATCHES_A_PASS)
+            return [Phase(name="meta-train", batches=batches, updates=(update,))]
+        met: Any = self.setup.scenario.experiences[: experience.index + 1]
+        mixed: Any = MixedEpisodes(tuple(domain.train for domain in met), self.meta_batch, BATCHES_A_PASS)
+        train = self.setup.train
+        length: dict[str, int] = {"epochs": train.epochs} if train.iterations is None else {"iterations": train.iterations}
+        length = {unit: number * len(met) for unit, number in length.items()}
+        return [Phase(name="meta-train on all", batches=mixed, updates=(update,), begin=self._start_anew, fresh=True, **length)]
+
+    def _start_anew(self) -> None:
+        self.network.load_state_dict(self.setup.build_network().state_dict())
+        self.parts.load_state_dict(self._new_parts().state_dict())
+        self.iteration = 0
 
     def after_backward(self) -> None:
         """Look at the outer gradient before the optimiser does; nothing is done here."""
