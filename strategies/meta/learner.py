@@ -136,9 +136,8 @@ class MetaStrategy(Strategy):
         met: Any = self.setup.scenario.experiences[: experience.index + 1]
         mixed: Any = MixedEpisodes(tuple(domain.train for domain in met), self.meta_batch, BATCHES_A_PASS)
         train = self.setup.train
-        length: dict[str, int] = {"epochs": train.epochs} if train.iterations is None else {"iterations": train.iterations}
-        length = {unit: number * len(met) for unit, number in length.items()}
-        return [Phase(name="meta-train on all", batches=mixed, updates=(update,), begin=self._start_anew, fresh=True, **length)]
+        steps = len(met) * (train.epochs * BATCHES_A_PASS if train.iterations is None else train.iterations)
+        return [Phase(name="meta-train on all", batches=mixed, updates=(update,), iterations=steps, begin=self._start_anew, fresh=True)]
 
     def _start_anew(self) -> None:
         self.network.load_state_dict(self.setup.build_network().state_dict())
