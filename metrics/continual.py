@@ -2,11 +2,12 @@
 
 Matrices and rows are tensors, NumPy arrays or nested lists. `matrix[i, j]` is R[i, j], the accuracy on experience j after learning
 experience i (both 0..L); `initial[j]` is R0[j], the accuracy before any learning. An empty cell is nan. A metric that needs an empty cell
-is None: it is absent, never 0. Means over experiences are plain means.
+is None: it is absent, never 0. Means over experiences are plain means; one alone weighs experiences by their test examples n_j.
 
 The literature uses one word for several numbers, so here a name carries its definition:
 
     average_accuracy              mean_j R[L, j]
+    average_incremental_accuracy  mean_i ( sum_{j<=i} n_j R[i, j] / sum_{j<=i} n_j )     Rebuffi et al. 2017, arXiv:1611.07725
     average_forgetting            mean_{j<L} ( max_{j<=i<L} R[i, j] - R[L, j] )          Chaudhry et al. 2018, arXiv:1801.10112
     average_forgetting_diagonal   mean_{j<L} ( R[j, j] - R[L, j] )
     backward_transfer             mean_{j<L} ( R[L, j] - R[j, j] )                       Lopez-Paz & Ranzato 2017, arXiv:1706.08840
@@ -56,6 +57,29 @@ def average_accuracy_seen(matrix: Array) -> Tensor:
     """
     seen = _square(matrix).tril()
     return seen.sum(1) / torch.arange(1, len(seen) + 1, dtype=seen.dtype, device=seen.device)
+
+
+def average_incremental_accuracy(matrix: Array, sizes: Array) -> float | None:
+    """The number that class-incremental papers compare: accuracy on all test examples of what has been seen, averaged over the stream.
+
+    After experience i it is the share of right answers among the test examples of experiences 0..i, whatever the experiences' sizes; the
+    mean over i follows. The last experience counts as all others do, and the first as well.
+
+    Args:
+        matrix: [L+1, L+1].
+        sizes: [L+1], the test examples of each experience.
+
+    Returns:
+        The mean, or None where a cell of the lower triangle is empty.
+
+    Example:
+        >>> average_incremental_accuracy(torch.tensor([[1.0, 0.5], [0.5, 1.0]]), [30, 10])
+        0.8125
+    """
+    cells, weights = _square(matrix), _row(sizes, "the sizes")
+    known = torch.ones_like(cells, dtype=torch.bool).tril()
+    right = torch.where(known, cells * weights, 0.0).sum(1)
+    return _mean(right / weights.cumsum(0))
 
 
 def accuracy_by_age(matrix: Array) -> Tensor:
@@ -215,12 +239,13 @@ def intransigence(matrix: Array, reference: Array) -> float | None:
     return _mean(_row(reference, "the reference") - _square(matrix).diagonal())
 
 
-def summarise(matrix: Array, initial: Array) -> dict[str, float]:
+def summarise(matrix: Array, initial: Array, sizes: Array | None = None) -> dict[str, float]:
     """The metrics of the matrix that a run's summary holds.
 
     Args:
         matrix: [L+1, L+1].
         initial: [L+1], the accuracies before any learning.
+        sizes: [L+1], the test examples of each experience; None leaves out what needs them.
 
     Returns:
         Names to values, without those that are absent.
@@ -232,6 +257,7 @@ def summarise(matrix: Array, initial: Array) -> dict[str, float]:
     """
     values = {
         "average_accuracy": average_accuracy(matrix),
+        "average_incremental_accuracy": None if sizes is None else average_incremental_accuracy(matrix, sizes),
         "average_forgetting": average_forgetting(matrix),
         "backward_transfer": backward_transfer(matrix),
         "forward_transfer": forward_transfer(matrix, initial),

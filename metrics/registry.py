@@ -12,6 +12,11 @@ metrics = Registry(
     [
         Row("average_accuracy", "mean over j of R[L, j]: accuracy over all experiences at the end", "metrics.continual:average_accuracy"),
         Row(
+            "average_incremental_accuracy",
+            "mean over i of the accuracy on all test examples of experiences 0..i (Rebuffi 2017)",
+            "metrics.continual:average_incremental_accuracy",
+        ),
+        Row(
             "average_accuracy_seen",
             "after each experience i, mean over j <= i of R[i, j]: a curve",
             "metrics.continual:average_accuracy_seen",

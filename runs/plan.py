@@ -25,7 +25,7 @@ from scenarios.errors import UserError, shortened
 from scenarios.experience import Scenario
 from scenarios.random import Randomness
 from scenarios.scenario_registry import scenarios as scenario_registry
-from scenarios.streams.cutting import Request
+from scenarios.streams.request import Request
 from strategies.attacks.adversary import Adversary
 from strategies.base import Setup, Strategy
 from strategies.defences.defence import Defence

@@ -407,7 +407,7 @@ class Run:
             "data": plan.scenario.data,
             "network": plan.resolved["network"]["name"],
             "precision": plan.train.precision,
-            **(continual.summarise(matrix, initial) if done else {}),
+            **(continual.summarise(matrix, initial, self._test_sizes()) if done else {}),
             "accuracy_matrix": self.matrix,
             "initial_accuracy": self.initial,
             "experiences": [experience.name for experience in plan.scenario.experiences],
@@ -426,6 +426,11 @@ class Run:
             "parameters": resources.parameter_count(plan.strategy.network.parameters()),
         }
         return RunResult(summary, summary["experiences"], initial, matrix, plan.strategy, plan.scenario, directory)
+
+    def _test_sizes(self) -> list[int] | None:
+        # A stream of episodes tests on as many of each domain as are wanted, and some streams have experiences without a test.
+        scenario = self.plan.scenario
+        return None if isinstance(scenario, EpisodicScenario) else [len(each.test) for each in scenario.experiences]
 
 
 def cross_domain(plan: Plan) -> dict[str, Any]:

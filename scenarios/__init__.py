@@ -42,7 +42,7 @@ def make(
         The scenario.
     """
     component, parts = registry.load(name)
-    from scenarios.streams.cutting import Request
+    from scenarios.streams.request import Request
 
     request = Request(name=name, parts=parts, seed=seed, data=data, data_root=Path(data_root) if data_root else None, report=report)
     return component.make(build(component.Config, options, "scenario"), request)

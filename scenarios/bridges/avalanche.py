@@ -21,7 +21,8 @@ from scenarios.errors import UserError, nearest
 from scenarios.experience import Examples, Scenario
 from scenarios.images import ImageSet
 from scenarios.options import option
-from scenarios.streams.cutting import Cut, Request, StreamConfig, build_stream
+from scenarios.streams.cutting import Cut, StreamConfig, build_stream
+from scenarios.streams.request import Request
 
 
 @dataclass(frozen=True, kw_only=True)

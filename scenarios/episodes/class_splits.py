@@ -14,7 +14,7 @@ from scenarios.errors import UserError
 from scenarios.images import ImageSet
 from scenarios.random import Randomness
 from scenarios.splits import ClassList
-from scenarios.streams.cutting import reshape
+from scenarios.streams.shaping import reshape
 
 SIZES = (64, 16, 20)
 """Train, validation and test classes where nobody has published a split: CIFAR-FS's proportions."""

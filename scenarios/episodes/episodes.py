@@ -22,8 +22,8 @@ from scenarios.counter_rng import CounterRandomness, Whole
 from scenarios.episodes.class_table import ClassTable
 from scenarios.episodes.composition import Flags, lay_out, num_queries, num_shots, num_ways
 from scenarios.errors import UserError
-from scenarios.experience import Storage
 from scenarios.options import option
+from scenarios.storage import Storage
 
 PADDED = -100
 """The label of padding, which `torch.nn.functional.cross_entropy` ignores by default."""

@@ -13,7 +13,7 @@ import torch
 
 from scenarios.episodes.episodes import EpisodeStream
 from scenarios.images import ImageSet
-from scenarios.streams.cutting import reshape
+from scenarios.streams.shaping import reshape
 
 SIDES = {"train": "train on", "validation": "select on", "test": "test on"}
 """What the parts of a domain are for."""

@@ -19,14 +19,15 @@ from scenarios.episodes.class_table import class_table
 from scenarios.episodes.episodes import EpisodeSpec, EpisodeStream
 from scenarios.episodes.episodic import EpisodicExperience, EpisodicScenario
 from scenarios.errors import UserError
-from scenarios.experience import Storage, View
 from scenarios.images import ImageSet
 from scenarios.options import option
 from scenarios.random import Randomness
 from scenarios.recommended import for_episodes
 from scenarios.sources.registry import sources
 from scenarios.splits import class_list
-from scenarios.streams.cutting import Request, image_size, normalisation
+from scenarios.storage import Storage, View
+from scenarios.streams.request import Request, image_size
+from scenarios.streams.shaping import normalisation
 
 OMNIGLOT_TEST, OMNIGLOT_VALIDATION, OMNIGLOT_VALIDATION_ALPHABETS = 423, 100, 5
 _MEASURED = 20_000  # images that mean and variance are taken over

@@ -13,9 +13,13 @@ import torch
 
 from scenarios.errors import UserError
 from scenarios.experience import Scenario, Setting
+from scenarios.images import ImageSet
 from scenarios.options import option
 from scenarios.sources.registry import sources
-from scenarios.streams.cutting import Cut, Request, StreamConfig, build_stream, class_order, join, pad, reshape, stream_randomness
+from scenarios.streams.cutting import Cut, StreamConfig, build_stream, stream_randomness
+from scenarios.streams.orders import Order, class_order, counts_after_first, counts_as_listed, equal_counts, in_parts
+from scenarios.streams.request import Request
+from scenarios.streams.shaping import join, pad, reshape
 from scenarios.streams.views import Permutation, Rotation
 
 
@@ -25,13 +29,24 @@ class SplitConfig(StreamConfig):
 
     Attributes:
         tasks: number of experiences; none for the protocol's own (10 for CIFAR-100 and Tiny-ImageNet, else 5).
-        class_order: natural, seeded, or a list of all classes (3,1,4,...) to be cut into experiences in this order.
+        first_classes: classes of the first experience, which the others share the rest of equally: 50 on CIFAR-100 is B50-inc10.
+        classes_per_task: classes of each experience, for instance 50,10,20,20; ... in the end repeats the last (40,20,...).
+        class_order: natural, seeded, pycil (NumPy's permutation of seed 1993, as LUCIR and PyCIL draw it), or a list of all classes
+            (3,1,4,...) to be cut into experiences in this order.
         blurry: share of each experience's training examples that come from its neighbours in the stream.
     """
 
     tasks: int | None = option(None, low=1)
-    class_order: Literal["natural", "seeded"] | tuple[int, ...] = "natural"
+    first_classes: int | None = option(None, low=1)
+    classes_per_task: tuple[int | Literal["..."], ...] | None = option(None, low=1)
+    class_order: Order | tuple[int, ...] = "natural"
     blurry: float = option(0.0, low=0, high=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.classes_per_task and (self.tasks or self.first_classes):
+            other = "tasks" if self.tasks else "first_classes"
+            raise UserError(f"scenario.classes_per_task says it all; leave scenario.{other} out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,25 +96,28 @@ class Split:
             The scenario.
 
         Raises:
-            UserError: the classes cannot be cut so.
+            UserError: there is one experience alone, which has no neighbours to be blurred with.
         """
         own = request.parts["set"]
         train, test = request.sized(config.size).load(own)
-        tasks = config.tasks or (10 if own in ("cifar100", "tiny-imagenet") else 5)
         order = class_order(config.class_order, len(train.class_names), stream_randomness(config, request))
-        if request.data and config.tasks is None and len(order) < 2 * tasks:
-            few = f"'{train.name}' has too few classes ({len(order)}) for {tasks} experiences"
-            raise UserError(f"{few}; choose another --data or scenario.tasks")
-        if tasks > len(order):
-            raise UserError(f"scenario.tasks={tasks} is more than the {len(order)} classes of '{train.name}'; choose at most {len(order)}")
-        if len(order) % tasks:
-            possible = ", ".join(str(n) for n in range(1, len(order) + 1) if len(order) % n == 0)
-            raise UserError(f"{len(order)} classes cannot be cut into {tasks} equal experiences; choose scenario.tasks from {possible}")
-        if config.blurry and tasks == 1:
+        counts = _counts(config, own, train, replaced=request.data is not None)
+        if config.blurry and len(counts) == 1:
             raise UserError("scenario.blurry mixes an experience with its neighbours, and one has none; choose 2 or more scenario.tasks")
-        width = len(order) // tasks
-        cuts = [order[i * width : (i + 1) * width] for i in range(tasks)]
-        return build_stream(config, request, train, test, [Cut(classes=tuple(cut)) for cut in cuts], blurry=config.blurry)
+        cuts = [Cut(classes) for classes in in_parts(order, counts)]
+        return build_stream(config, request, train, test, cuts, blurry=config.blurry)
+
+
+def _counts(config: SplitConfig, own: str, images: ImageSet, replaced: bool) -> list[int]:
+    total, usual = len(images.class_names), 10 if own in ("cifar100", "tiny-imagenet") else 5
+    if config.classes_per_task:
+        return counts_as_listed(total, config.classes_per_task, images.name)
+    if config.first_classes:
+        return counts_after_first(total, config.first_classes, config.tasks, max(total // usual, 1), images.name)
+    if replaced and config.tasks is None and total < 2 * usual:
+        few = f"'{images.name}' has too few classes ({total}) for {usual} experiences"
+        raise UserError(f"{few}; choose another --data or scenario.tasks")
+    return equal_counts(total, config.tasks or usual, images.name)
 
 
 class Cifar10Then100:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from scenarios.experience import View
+from scenarios.storage import View
 
 
 class Permutation(View):

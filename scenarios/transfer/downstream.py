@@ -7,10 +7,11 @@ from pathlib import Path
 
 import torch
 
-from scenarios.experience import Examples, View
+from scenarios.experience import Examples
 from scenarios.images import ImageSet
 from scenarios.sources import load
-from scenarios.streams.cutting import reshape
+from scenarios.storage import View
+from scenarios.streams.shaping import reshape
 
 
 def downstream(name: str, like: Examples, root: Path | None) -> tuple[Examples, Examples, int]:

@@ -19,7 +19,10 @@ from scenarios.experience import Examples, Scenario
 from scenarios.images import ImageSet
 from scenarios.options import option
 from scenarios.recommended import for_streams
-from scenarios.streams.cutting import Cut, Request, StreamConfig, build_stream, class_order, join, reshape, stream_randomness
+from scenarios.streams.cutting import Cut, StreamConfig, build_stream, stream_randomness
+from scenarios.streams.orders import class_order
+from scenarios.streams.request import Request
+from scenarios.streams.shaping import join, reshape
 from scenarios.streams.streams import split_names
 
 

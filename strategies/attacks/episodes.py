@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from scenarios.episodes.episodes import EpisodeBatch
-from scenarios.experience import Storage
+from scenarios.storage import Storage
 from strategies.attacks.ball import LEVELS, Ball
 from strategies.attacks.crafting import descend
 

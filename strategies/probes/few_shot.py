@@ -22,9 +22,10 @@ import scenarios
 from scenarios.episodes.episodic import EpisodicScenario
 from scenarios.episodes.few_shot import EpisodicConfig
 from scenarios.errors import UserError
-from scenarios.experience import Examples, View
+from scenarios.experience import Examples
 from scenarios.options import option
-from scenarios.streams.cutting import reshape
+from scenarios.storage import View
+from scenarios.streams.shaping import reshape
 from strategies.networks.network import Network
 from strategies.networks.norms import Moments, Norm, norms
 from strategies.probes import looking

@@ -12,7 +12,7 @@ from torch import nn
 
 from scenarios.images import ImageSet
 from scenarios.scenario_registry import scenarios
-from scenarios.streams.cutting import Request
+from scenarios.streams.request import Request
 from scenarios.streams.streams import Permuted, PermutedConfig, Split, SplitConfig
 from strategies.networks import networks
 from strategies.networks.unit import Unit

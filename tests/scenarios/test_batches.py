@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from scenarios.batches import Shuffled, augmenter, random_crop, random_flip
-from scenarios.experience import Examples, Storage, View, concatenate
+from scenarios.experience import Examples, concatenate
 from scenarios.images import ImageSet
 from scenarios.random import Randomness
+from scenarios.storage import Storage, View
 from scenarios.streams.views import Permutation
 
 

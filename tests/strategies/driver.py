@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scenarios.experience import Examples, Experience, Scenario, Setting, Storage, View
+from scenarios.experience import Examples, Experience, Scenario, Setting
 from scenarios.images import ImageSet
 from scenarios.random import Randomness
+from scenarios.storage import Storage, View
 from strategies import make
 from strategies.base import Setup, Strategy
 from strategies.networks import build

@@ -16,9 +16,9 @@ from scenarios.episodes.class_table import class_table
 from scenarios.episodes.episodes import PADDED, EpisodeBatch, EpisodeBatches, EpisodeSpec, EpisodeStream
 from scenarios.episodes.turns import turned
 from scenarios.errors import UserError
-from scenarios.experience import Storage, View
 from scenarios.images import ImageSet
 from scenarios.random import Randomness
+from scenarios.storage import Storage, View
 
 CLASSES, IMAGES = 12, 40
 

@@ -19,7 +19,8 @@ from scenarios.errors import DataUnavailableError, UserError
 from scenarios.images import ImageSet
 from scenarios.options import build
 from scenarios.splits import class_list
-from scenarios.streams.cutting import Request, reshape
+from scenarios.streams.request import Request
+from scenarios.streams.shaping import reshape
 
 Sets = Mapping[str, tuple[ImageSet, ImageSet]]
 

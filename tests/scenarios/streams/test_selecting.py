@@ -15,7 +15,7 @@ import scenarios
 from scenarios.errors import UserError
 from scenarios.options import build
 from scenarios.random import Randomness
-from scenarios.streams.cutting import class_order
+from scenarios.streams.orders import class_order
 from scenarios.streams.selecting import limit_by_class
 from scenarios.streams.streams import SplitConfig
 

@@ -10,7 +10,7 @@ import torch
 import scenarios
 from scenarios.options import build
 from scenarios.scenario_registry import scenarios as registry
-from scenarios.streams.cutting import Request
+from scenarios.streams.request import Request
 from scenarios.streams.streams import PermutedConfig
 
 

@@ -9,7 +9,7 @@ import scenarios
 from scenarios.errors import UserError
 from scenarios.images import ImageSet
 from scenarios.sources import load
-from scenarios.streams.cutting import join, pad, reshape
+from scenarios.streams.shaping import join, pad, reshape
 from scenarios.streams.streams import split_names
 
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from scenarios.errors import UserError
-from scenarios.experience import Scenario, Storage
+from scenarios.experience import Scenario
+from scenarios.storage import Storage
 from strategies.memory.routing import diagnose_routing
 from strategies.phase import TrainConfig
 from tests.strategies.driver import accuracy, equal, make_setup, prepared, run_experience, run_stream, tiny_scenario
