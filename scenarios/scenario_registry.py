@@ -7,6 +7,7 @@ from scenarios.registry import Registry, Row
 STREAMS = "scenarios.streams.streams"
 FEW_SHOT = "scenarios.episodes.few_shot"
 TRANSFER = "scenarios.transfer.transfer"
+BRIDGES = "scenarios.bridges"
 
 scenarios = Registry(
     "scenario",
@@ -32,7 +33,8 @@ scenarios = Registry(
         Row("cub", "episodes of 200 species of birds, 84x84", f"{FEW_SHOT}:Episodes", {"set": "cub"}),
         Row("glyphs", "episodes of characters of many scripts; embedded, no download", f"{FEW_SHOT}:Episodes", {"set": "glyphs"}),
         Row("digits", "episodes of 8x8 digits, 5 classes to train and 5 to test", f"{FEW_SHOT}:Episodes", {"set": "digits"}),
-        Row("avalanche:BENCHMARK", "a benchmark of Avalanche (avalanche:SplitMNIST)", "scenarios.bridges.avalanche:AvalancheBenchmark"),
+        Row("avalanche:BENCHMARK", "a benchmark of Avalanche (avalanche:SplitMNIST)", f"{BRIDGES}.avalanche:AvalancheBenchmark"),
+        Row("learn2learn:BENCHMARK", "episodes of learn2learn (learn2learn:omniglot)", f"{BRIDGES}.learn2learn:Learn2LearnBenchmark"),
         Row("episodes-SETS", "episodes of one domain after another (episodes-omniglot-cifar-fs)", f"{FEW_SHOT}:Domains"),
         Row("domains-SET", "episodes of one alphabet, script or superclass after another", "scenarios.episodes.domains:Groups"),
         Row("sequence-SETS", "data sets one after another (sequence-mnist-fashion), brought to one shape", f"{STREAMS}:Sequence"),

@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from scenarios.bridges.foreign import as_bytes, library
 from scenarios.errors import UserError, nearest
 from scenarios.experience import Examples, Scenario
 from scenarios.images import ImageSet
 from scenarios.options import option
+from scenarios.sources.loader import data_root
 from scenarios.streams.cutting import Cut, StreamConfig, build_stream
 from scenarios.streams.request import Request
 
@@ -66,35 +68,12 @@ class AvalancheBenchmark:
             raise UserError(f"Avalanche has no benchmark '{name}'{nearest(name, known.values())}")
         maker = getattr(classic, known[name.lower()])
         taken = inspect.signature(maker).parameters
-        given = {"n_experiences": config.tasks, "dataset_root": request.data_root, "seed": request.seed, "return_task_id": False}
+        given = {"n_experiences": config.tasks, "dataset_root": data_root(request.data_root), "seed": request.seed, "return_task_id": False}
         try:
             benchmark = maker(**{key: value for key, value in given.items() if key in taken} | dict(config.options))
         except (TypeError, ValueError, AssertionError, OSError, RuntimeError) as error:
             raise UserError(f"Avalanche cannot make {known[name.lower()]}: {error!r}") from error
         return from_benchmark(benchmark, config=config, request=request)
-
-
-def library(module: str) -> Any:
-    """Import a part of Avalanche.
-
-    Args:
-        module: its name.
-
-    Returns:
-        The module.
-
-    Raises:
-        UserError: Avalanche is not installed.
-    """
-    import importlib
-    import warnings
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return importlib.import_module(module)
-    except ImportError as error:
-        raise UserError(f"this needs Avalanche: pip install 'avalanche-lib>=0.6' ({error})") from error
 
 
 def from_benchmark(benchmark: Any, *, config: StreamConfig | None = None, request: Request | None = None) -> Scenario:
@@ -134,29 +113,13 @@ def _images(stream: Any, name: str, names: Sequence[int], own: bool) -> ImageSet
         bare = data.replace_current_transform_group((None, None)) if hasattr(data, "replace_current_transform_group") else data
         for position in range(len(bare)):
             image, label = bare[position][:2]
-            pixels.append(_bytes(image))
+            pixels.append(image)
             labels.append(names.index(int(label)) + (0 if own else index * len(names)))
-    images = torch.stack(pixels)
+    images = as_bytes(pixels)
     fingerprint = hashlib.sha256(images.numpy().tobytes() + torch.tensor(labels).numpy().tobytes()).hexdigest()
     count = len(names) * (1 if own else len(list(stream)))
     called = tuple(str(names[label % len(names)]) for label in range(count))
     return ImageSet(name, images, torch.tensor(labels), called, "real", fingerprint)
-
-
-def _bytes(image: Any) -> Tensor:
-    # uint8 [C, H, W]; floats must lie in [0, 1].
-    import numpy
-
-    if not isinstance(image, Tensor):
-        array = numpy.array(image)
-        array = array[:, :, None] if array.ndim == 2 else array
-        return torch.from_numpy(array.transpose(2, 0, 1).astype(numpy.uint8))
-    if image.dtype == torch.uint8:
-        return image if image.ndim == 3 else image[None]
-    if float(image.min()) < 0 or float(image.max()) > 1:
-        raise UserError("the benchmark's images are neither bytes nor in [0, 1]; make it without normalisation")
-    image = (255 * image).round().to(torch.uint8)
-    return image if image.ndim == 3 else image[None]
 
 
 class Pairs(Dataset[tuple[Tensor, int]]):

@@ -57,7 +57,7 @@ def load_set(
     say = report or log.warning
     try:
         place = Place(
-            root=Path(root if root is not None else os.environ.get("PALIMPSEST_DATA") or "data").expanduser(),
+            root=data_root(root),
             path=Path(path).expanduser() if path else None,
             download=download,
             report=report or log.info,
@@ -76,6 +76,18 @@ def load_set(
         say(shortened(note, LONGEST_LINE))
     shown = place.path.resolve().stem if place.path is not None and name in OWN else name
     return _image_set(shown, source.origin, decoded, decoded.train), _image_set(shown, source.origin, decoded, decoded.test)
+
+
+def data_root(given: Path | str | None) -> Path:
+    """Where data sets lie.
+
+    Args:
+        given: what the user says; None for the environment variable PALIMPSEST_DATA, then `./data`.
+
+    Returns:
+        The folder; whether there is one is not looked at.
+    """
+    return Path(given if given is not None else os.environ.get("PALIMPSEST_DATA") or "data").expanduser()
 
 
 def _decoded(name: str, source: Source, place: Place, cache: Cache) -> Decoded:

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scenarios.batches import GeneratorFor
-from scenarios.bridges.avalanche import library, to_benchmark
+from scenarios.bridges.avalanche import to_benchmark
+from scenarios.bridges.foreign import library
 from scenarios.errors import UserError, nearest
 from scenarios.experience import Batch, Experience
 from strategies.base import Setup, Strategy

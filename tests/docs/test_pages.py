@@ -15,6 +15,7 @@ from runs.showing.listing import registries
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+OPTIONAL = re.compile(r"^(?:from|import) (avalanche|learn2learn)", re.MULTILINE)
 FILE = re.compile(r"^# (\w+\.py)\n")
 
 
@@ -32,7 +33,10 @@ def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     module = ModuleType(f"page_{page.stem.replace('-', '_')}")
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    for code in BLOCK.findall(page.read_text(encoding="utf-8")):
+    text = page.read_text(encoding="utf-8")
+    for package in OPTIONAL.findall(text):
+        pytest.importorskip(package, reason=f"the page is about {package}, which is not installed")
+    for code in BLOCK.findall(text):
         named = FILE.match(code)
         if named:  # a file of the reader's own, which later blocks and commands use
             (tmp_path / named[1]).write_text(code, encoding="utf-8")
