@@ -20,6 +20,26 @@ from scenarios.storage import Storage
 Setting = Literal["task", "domain", "class"]
 
 
+class Origin(NamedTuple):
+    """Where the examples of a batch come from that joins new ones with remembered ones.
+
+    Attributes:
+        new: how many are new; they stand first.
+        rows: int64 [B], indices into the image set.
+        slots: int64 [B - new], places in the memory that the others come from.
+        met: experiences that the new ones' selection has examples of, in order.
+        remembered: experiences that remembered ones are of, in order.
+        key: seed of what is drawn in this step.
+    """
+
+    new: int
+    rows: Tensor
+    slots: Tensor
+    met: tuple[int, ...]
+    remembered: tuple[int, ...]
+    key: int = 0
+
+
 class Batch(NamedTuple):
     """One batch, on the device.
 
@@ -29,6 +49,7 @@ class Batch(NamedTuple):
         tasks: int64 [B], the experience that each example belongs to.
         task: the experience that all of them belong to, or None where they are mixed.
         present: the experiences that examples of the selection, which the batch was made from, belong to; in order.
+        origin: where the examples come from, if some are remembered and the learner asks.
     """
 
     x: Tensor
@@ -36,6 +57,7 @@ class Batch(NamedTuple):
     tasks: Tensor
     task: int | None
     present: tuple[int, ...] = (0,)
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from torch.nn import Parameter
 
 from scenarios.experience import Batch
 from strategies.defences.memory import Guarded
+from strategies.projection import project
 
 
 class Agem(Guarded):
@@ -47,23 +48,3 @@ class Agem(Guarded):
             As many gradients.
         """
         return list(gradients) if trusted is None else project(gradients, trusted)
-
-
-def project(gradients: Sequence[Tensor], trusted: Sequence[Tensor]) -> list[Tensor]:
-    """Take out of a gradient what points against another.
-
-    Args:
-        gradients: g.
-        trusted: m, of the same shapes.
-
-    Returns:
-        g where <g, m> >= 0, else g without its part along m.
-
-    Example:
-        >>> project([torch.tensor([1.0, -1.0])], [torch.tensor([0.0, 2.0])])
-        [tensor([1., 0.])]
-    """
-    product = torch.stack([(one * two).sum() for one, two in zip(gradients, trusted)]).sum()
-    length = torch.stack([two.square().sum() for two in trusted]).sum().clamp_min(1e-30)
-    share = product.clamp_max(0) / length
-    return [one - share * two for one, two in zip(gradients, trusted)]

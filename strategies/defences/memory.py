@@ -16,8 +16,8 @@ from scenarios.options import option
 from strategies.answering import Answering
 from strategies.base import Strategy
 from strategies.defences.defence import Defence
-from strategies.defences.per_example import still
 from strategies.networks.network import Network
+from strategies.networks.norms import still
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call, grad, vmap
 from torch.nn import Parameter, functional
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from scenarios.experience import Batch, Examples
 from strategies.answering import Answering
 from strategies.base import Strategy
+from strategies.networks.norms import still
 
 CHUNK = 64
 """Examples whose gradients are formed at once."""
@@ -55,27 +54,6 @@ def alignments(losses_: Tensor, parameters: Sequence[Parameter], direction: Sequ
     products = [(gradient * along).sum() for gradient, (_, along) in zip(found, pairs) if gradient is not None]
     (result,) = torch.autograd.grad(torch.stack(products).sum(), weights, retain_graph=True)
     return result
-
-
-@contextmanager
-def still(network: nn.Module) -> Iterator[None]:
-    """While it lasts, passes in training mode do not move running statistics: they are those of what is learned, each batch counted once.
-
-    Args:
-        network: the network.
-
-    Yields:
-        Nothing.
-    """
-    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, momentum in zip(norms, momenta):
-            norm.momentum = momentum
 
 
 def gradients(model: Answering, x: Tensor, y: Tensor, task: int, outputs: range, names: Sequence[str]) -> dict[str, Tensor]:

@@ -7,10 +7,13 @@ also the map in training mode, on these data: so a network whose layers were mer
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
 
@@ -143,3 +146,24 @@ def is_frozen(module: nn.Module) -> bool:
     if not isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) or not module.affine:
         return False
     return not any(parameter.requires_grad for parameter in module.parameters())
+
+
+@contextmanager
+def still(network: nn.Module) -> Iterator[None]:
+    """While it lasts, passes in training mode do not move running statistics: they are those of what is learned, each batch counted once.
+
+    Args:
+        network: the network.
+
+    Yields:
+        Nothing.
+    """
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta):
+            norm.momentum = momentum

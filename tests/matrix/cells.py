@@ -9,6 +9,12 @@ QUICK: dict[str, dict[str, Any]] = {
     "naive": {},
     "joint": {},
     "replay": {"memory": 10, "batch_size": 3},
+    "der": {"memory": 10, "batch_size": 3},
+    "der++": {"memory": 10, "batch_size": 3},
+    "er-ace": {"memory": 10, "batch_size": 3},
+    "mir": {"memory": 10, "batch_size": 3, "candidates": 5},
+    "agem": {"memory": 10, "batch_size": 3},
+    "gem": {"memory": 9},
     "lwf": {},
     "ewc": {},
     "online-ewc": {},
@@ -55,12 +61,15 @@ STREAMS: dict[str, dict[str, Any]] = {
 }
 """Variants of a run over a stream."""
 
+ONLY_IN = {"rescl": ("task",), "er-ace": ("class",)}
+"""Strategies that do not work in every setting."""
+
 CURVED, UNITS = ("kfac", "xkfac"), ("kfac", "xkfac", "rescl", "hnet-cnet")
 
 
 def refusal(strategy: str, setting: str, variant: str) -> str | None:
     """What a cell is refused with; None where it runs."""
-    if strategy == "rescl" and setting != "task":
+    if setting not in ONLY_IN.get(strategy, setting):
         return "does not work in setting"
     if STREAMS[variant].get("scenario", {}).get("classes") == 3 and setting != "class":
         return "right by construction"

@@ -44,7 +44,7 @@ def test_replay_whose_memory_has_forgotten_a_task_leaves_its_head_alone():
     setup = make_setup(tiny_scenario(experiences=4), train=TrainConfig(epochs=1, batch_size=16))
     strategy = prepared("replay", setup, memory=4)
     remembered = [setup.scenario.experiences[index].train.select(torch.arange(2)) for index in (0, 2)]
-    strategy._remember(torch.arange(4), concatenate(remembered))
+    strategy.buffer.remember(torch.arange(4), concatenate(remembered))
     phase = strategy.phases(setup.scenario.experiences[3])[0]
     batch = next(iter(phase.batches.epoch(lambda purpose: setup.randomness.generator(purpose))))
     strategy.loss(batch).loss.backward()

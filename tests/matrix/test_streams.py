@@ -18,7 +18,7 @@ from runs.engine import finite
 from runs.run import RunResult
 from scenarios.errors import UserError
 from strategies.registry import strategies
-from tests.matrix.cells import LEARNERS, MLP, QUICK, STREAMS, merged, refusal
+from tests.matrix.cells import LEARNERS, MLP, ONLY_IN, QUICK, STREAMS, merged, refusal
 
 SETTINGS = ("task", "class", "domain")
 EVERY_SETTING = ("plain", "blurry")
@@ -29,9 +29,10 @@ def cells() -> list[Any]:
     for i, strategy in enumerate(QUICK):
         for k, variant in enumerate(STREAMS):
             for setting in SETTINGS:
-                turn = "task" if strategy == "rescl" else SETTINGS[(i + k) % 3]
+                possible = ONLY_IN.get(strategy, SETTINGS)
+                turn = possible[(i + k) % len(possible)]
                 usual = variant in EVERY_SETTING or setting == turn
-                refused = strategy != "rescl" and refusal(strategy, setting, variant)
+                refused = setting in possible and refusal(strategy, setting, variant)
                 marks = () if usual or refused else (pytest.mark.full,)
                 chosen.append(pytest.param(strategy, setting, variant, marks=marks, id=f"{strategy}-{setting}-{variant}"))
     return chosen

@@ -11,7 +11,7 @@ from torch.nn import functional
 from scenarios.errors import UserError
 from strategies.answering import copy_of, importance_of
 from strategies.base import Strategy
-from strategies.defences.agem import Agem, project
+from strategies.defences.agem import Agem
 from strategies.defences.defence import Defence
 from strategies.defences.epic import isolated
 from strategies.defences.gradient_filter import GradientFilter, GradientFilterConfig
@@ -26,6 +26,7 @@ from strategies.defences.replay_guard import ReplayGuard, ReplayGuardConfig
 from strategies.defences.reweight import Reweight
 from strategies.defences.rollback import Rollback, RollbackConfig
 from strategies.phase import TrainConfig
+from strategies.projection import project
 from tests.strategies.driver import equal, make_setup, prepared, run_experience, tiny_scenario
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from scenarios.random import Randomness
 from scenarios.streams.selecting import blur
 from scenarios.streams.views import Permutation
-from strategies.memory.replay import WithReplay, reservoir
+from strategies.memory.buffer import reservoir
+from strategies.memory.rehearsal import WithReplay
 from strategies.phase import TrainConfig
 from tests.strategies.driver import accuracy, equal, make_setup, prepared, run_experience, run_stream, tiny_scenario
 

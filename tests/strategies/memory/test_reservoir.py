@@ -11,7 +11,7 @@ def memory_after(experiences, size, seed):
     setup = make_setup(tiny_scenario(experiences=experiences), seed=seed)
     strategy = prepared("replay", setup, memory=size)
     for experience in setup.scenario.experiences:
-        strategy._take_up(experience)
+        strategy.take_up(experience)
     return strategy.memory
 
 
@@ -39,5 +39,5 @@ def test_each_experience_draws_its_places_anew():
     strategy = prepared("replay", setup, memory=10)
     object.__setattr__(strategy.setup, "randomness", Watched(setup.randomness.seed))
     for experience in setup.scenario.experiences:
-        strategy._take_up(experience)
+        strategy.take_up(experience)
     assert len(set(keys)) == 3
