@@ -7,7 +7,7 @@ A recipe is a YAML file under `runs/recipes/`:
     distance: how our protocol differs from the paper's, for each scale
     finding: what our runs say about the claim, for each scale; numbers stand in it as placeholders (`runs.recording.findings`)
     metrics: [average_accuracy, ...], names in the summary, shown of every run; dots lead into nested entries
-    headline: true for a recipe whose table stands in the README as well
+    headline: true for a recipe whose table stands in the README as well, or {runs: [label, ...], metrics: [...]} for a part of it
     base: the request that all runs share
     scales: {small: {seeds: 3, minutes: 20, runs: {...}, expected: [...], ...request on top of base}, paper: {...}}
     runs: {label: request on top of that}

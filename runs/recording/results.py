@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,9 @@ from scenarios.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+Last = Callable[[Row | None], str]
+"""What stands in a table's last column: of a row, or of None its heading."""
 
 FILE = ROOT / "RESULTS.md"
 README = ROOT / "README.md"
@@ -78,10 +81,7 @@ def to_markdown(name: str, recipe: Mapping[str, Any], known: Sequence[Record], s
     """
     rows = table(recipe, known, scale)
     lines = [f"### {recipe['title']}", "", f"{recipe['paper']}. Scale `{scale}`: {recipes.text(recipe, 'distance', scale)}", ""]
-    lines += ["| run | metric | ours | seeds | published | verdict | records |", "|---|---|---|---|---|---|---|"]
-    for row in rows:
-        cells = (row.shown, row.metric, ours(row), _seeds(row), _published(row), row.verdict, _links(name, row))
-        lines.append(f"| {' | '.join(cells)} |")
+    lines += _long(name, rows) if any(row.paper is not None for row in rows) else _wide(rows, _links_of(name))
     lines += [line for row in rows if (line := _machines(row))]
     if finding := findings.told(recipe, known, scale):
         lines += ["", f"**Finding.** {finding}"]
@@ -234,14 +234,55 @@ def _made_with(name: str, recipe: Mapping[str, Any], known: Sequence[Record], sc
 
 
 def _headline(name: str, recipe: Mapping[str, Any], rows: Sequence[Row]) -> str:
+    asked = recipe["headline"] if isinstance(recipe["headline"], Mapping) else {}
+    metrics = asked.get("metrics", list(dict.fromkeys(row.metric for row in rows)))
+    chosen = [row for row in rows if row.metric in metrics and (row.label in asked.get("runs", [row.label])) and row.spread]
+    heading = f"**{recipe['title']}** (`simulate recipe {name}`):"
+    return "\n".join([heading, "", *_wide(chosen, _seconds_of)]) + "\n"
+
+
+def _long(name: str, rows: Sequence[Row]) -> list[str]:
+    # A line for each number: where there are published ones, each has a verdict.
+    lines = ["| run | metric | ours | seeds | published | verdict | records |", "|---|---|---|---|---|---|---|"]
+    for row in rows:
+        cells = (row.shown, row.metric, ours(row), _seeds(row), _published(row), row.verdict, _links(name, row))
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _wide(rows: Sequence[Row], last: Last) -> list[str]:
+    # A line for each run, its metrics side by side; runs without a record are named below.
     metrics = list(dict.fromkeys(row.metric for row in rows))
-    words = {"average_accuracy": "average accuracy %", "average_forgetting": "forgetting %", "few_shot_accuracy.mean": "accuracy %"}
-    heads = ["run", *(words.get(metric, metric) for metric in metrics), "seeds", "processor seconds a run"]
-    lines = [f"**{recipe['title']}** (`simulate recipe {name}`):", "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for first in [row for row in rows if row.metric == metrics[0] and row.spread]:
-        mine = {row.metric: row for row in rows if row.label == first.label}
-        seconds = list(first.counted.values("cpu_seconds").values())
-        cells = [ours(mine[metric]) if metric in mine else "" for metric in metrics]
-        told = [first.shown, *cells, _seeds(first), f"{sum(seconds) / len(seconds):.0f}" if seconds else ""]
-        lines.append(f"| {' | '.join(told)} |")
-    return "\n".join(lines) + "\n"
+    heads = ["run", *(_heading(metric) for metric in metrics), "seeds", last(None)]
+    by_run: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        by_run.setdefault(row.label, {})[row.metric] = row
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for mine in by_run.values():
+        known = [row for row in mine.values() if row.spread]
+        if known:
+            most = max(known, key=lambda row: len(row.counted.records))
+            why = f" ({most.verdict})" if most.counted.why else ""
+            cells = [ours(mine[metric]) if metric in mine else "" for metric in metrics]
+            lines.append(f"| {' | '.join([most.shown + why, *cells, _seeds(most), last(most)])} |")
+    empty = [next(iter(mine.values())).shown for mine in by_run.values() if not any(row.spread for row in mine.values())]
+    return [*lines, *(["", f"No record yet: {', '.join(empty)}."] if empty else [])]
+
+
+def _heading(metric: str) -> str:
+    told = {"average_accuracy": "average accuracy", "average_forgetting": "forgetting", "few_shot_accuracy.mean": "accuracy"}
+    short = metric
+    for prefix in ("unlearning.", "attack.", "pl_accuracy.by_piggybacker."):
+        short = short.removeprefix(prefix)
+    return told.get(metric, short.replace("pl_accuracy.by_size.", "PL at ").replace("pl_accuracy.", "PL ").removesuffix(".mean").replace("_", " "))
+
+
+def _links_of(name: str) -> Last:
+    return lambda row: "records" if row is None else _links(name, row)
+
+
+def _seconds_of(row: Row | None) -> str:
+    if row is None:
+        return "processor seconds a run"
+    seconds = list(row.counted.values("cpu_seconds").values())
+    return f"{sum(seconds) / len(seconds):.0f}" if seconds else ""
