@@ -237,7 +237,7 @@ def _headline(name: str, recipe: Mapping[str, Any], rows: Sequence[Row]) -> str:
     asked = recipe["headline"] if isinstance(recipe["headline"], Mapping) else {}
     metrics = asked.get("metrics", list(dict.fromkeys(row.metric for row in rows)))
     chosen = [row for row in rows if row.metric in metrics and (row.label in asked.get("runs", [row.label])) and row.spread]
-    heading = f"**{recipe['title']}** (`simulate recipe {name}`):"
+    heading = f"**{recipe['title']}** (`simulate recipe {name}`), in percent:"
     return "\n".join([heading, "", *_wide(chosen, _seconds_of)]) + "\n"
 
 
@@ -274,7 +274,8 @@ def _heading(metric: str) -> str:
     short = metric
     for prefix in ("unlearning.", "attack.", "pl_accuracy.by_piggybacker."):
         short = short.removeprefix(prefix)
-    return told.get(metric, short.replace("pl_accuracy.by_size.", "PL at ").replace("pl_accuracy.", "PL ").removesuffix(".mean").replace("_", " "))
+    short = short.replace("pl_accuracy.by_size.", "PL at ").replace("pl_accuracy.", "PL ").removesuffix(".mean")
+    return told.get(metric, short.replace("_", " "))
 
 
 def _links_of(name: str) -> Last:
