@@ -40,6 +40,8 @@ def run(
     network: Annotated[str | None, typer.Option(help="`simulate list networks`; by default what suits the scenario.")] = None,
     seed: Annotated[str | None, typer.Option(help="Of everything that is random. [default: 0]")] = None,
     seeds: Annotated[str | None, typer.Option(help="Run so many seeds, from --seed on; one folder each.")] = None,
+    jobs: Annotated[str | None, typer.Option(help="Of several runs, how many side by side; by default one a processor.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell which runs there would be, and how long they take.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; by default cuda where there is one.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run's directory; by default a new one under ./simulations.")] = None,
     config: Annotated[Path | None, typer.Option(help="A YAML file of options, for instance a run's config.yaml.")] = None,
@@ -82,8 +84,25 @@ def run(
         "diagnose": diagnose,
     }
     asked = [configuration.from_file(config)] if config else []
-    request = configuration.merge(*asked, flags, configuration.from_settings(set_ or []))
-    session.run(request, out, number=seeds, quiet=quiet, resume=resume)
+    settings = configuration.from_settings(set_ or [])
+    request = configuration.merge(*asked, flags, settings)
+    if not session.sweep(request, settings, out, number=seeds, jobs=jobs, dry_run=dry_run, quiet=quiet):
+        session.run(request, out, number=seeds, quiet=quiet, resume=resume)
+
+
+@app.command()
+def sweep(
+    file: Annotated[Path, typer.Argument(help="A sweep's YAML file: what is run, what varies, over which seeds.")],
+    out: Annotated[Path | None, typer.Option(help="The folder of its runs; by default ./simulations/NAME.")] = None,
+    jobs: Annotated[str | None, typer.Option(help="Runs side by side; by default one a processor, or one on a GPU.")] = None,
+    threads: Annotated[str | None, typer.Option(help="Of each run; by default one where several run side by side.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell which runs there would be, and how long they take.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+) -> None:
+    """Run scenarios, strategies, options and seeds in all combinations, or searched; go on with what was begun."""
+    from runs import session
+
+    session.sweep_file(file, out, jobs=jobs, threads=threads, dry_run=dry_run, quiet=quiet)
 
 
 @app.command("list")

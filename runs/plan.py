@@ -85,7 +85,7 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
     asked = choose(request, "scenario")
     strategy_name = choose(request, "strategy").name
     _check_the_rest(request)
-    device = _device(request.get("device"))
+    device = device_of(request.get("device"))
     scenario = make_scenario(asked.component, asked.options, asked.name, asked.parts, request, progress)
     chosen = resolve(request, scenario.recommended)
     strategy_class, network = chosen.strategy.component, chosen.network
@@ -221,7 +221,18 @@ def _seed(value: Any) -> int:
     return seed
 
 
-def _device(asked: str | None) -> torch.device:
+def device_of(asked: str | None) -> torch.device:
+    """The device that a request means.
+
+    Args:
+        asked: its name; None for cuda where there is one.
+
+    Returns:
+        The device.
+
+    Raises:
+        UserError: there is no such device here.
+    """
     name = asked or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)

@@ -37,10 +37,10 @@ def run(request: Mapping[str, Any], out: Path | None, *, number: str | None, qui
     """
     if resume and out is None:
         raise UserError("--resume needs --out RUN, the directory of the run to go on with")
-    count = _whole(number, "--seeds", 1)
+    count = whole(number, "--seeds", 1)
     console = terminal.console(quiet)
     names = {part: config.named(request, part)[0] for part in ("scenario", "strategy")}
-    first = _whole(request.get("seed"), "--seed", 0) or 0
+    first = whole(request.get("seed"), "--seed", 0) or 0
     if "," in names["strategy"]:
         from runs import victims
 
@@ -55,6 +55,65 @@ def run(request: Mapping[str, Any], out: Path | None, *, number: str | None, qui
     if (folder / "config.yaml").exists():
         raise UserError(f"{folder} holds a single run; choose another --out for several seeds")
     several(Seeds(folder, request, range(first, first + count)), console, quiet=quiet, resume=resume)
+
+
+def sweep(
+    request: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    out: Path | None,
+    *,
+    number: str | None,
+    jobs: str | None,
+    dry_run: bool,
+    quiet: bool,
+) -> bool:
+    """Carry out a command on which something has several values, or whose seeds run side by side.
+
+    Args:
+        request: all that is asked for.
+        settings: that part of it which `--set` gave.
+        out: the folder of the runs; None for one that the same command finds again.
+        number: how many seeds, as the user wrote it; None for one.
+        jobs: how many runs side by side, as the user wrote it.
+        dry_run: only tell what would be run.
+        quiet: print nothing.
+
+    Returns:
+        False where the command asks for nothing of the kind, and nothing was done.
+    """
+    from runs.sweep import specification
+
+    victims = bool(request.get("attack")) and "," not in str(request.get("attack", {}).get("name"))
+    asked = jobs is not None or dry_run
+    if not asked and (victims or not specification.may_vary(request, settings)):
+        return False
+    for part in ("scenario", "strategy"):
+        config.named(request, part)
+    found = specification.from_command(request, settings, whole(number, "--seeds", 1))
+    if not asked and not found.vary[0]:
+        return False
+    from runs.sweep import sweeping
+
+    how = sweeping.How(jobs=whole(jobs, "--jobs", 1), dry_run=dry_run, quiet=quiet)
+    sweeping.run(found, out or sweeping.folder_of(found), how)
+    return True
+
+
+def sweep_file(file: Path, out: Path | None, *, jobs: str | None, threads: str | None, dry_run: bool, quiet: bool) -> None:
+    """Carry out a sweep that a file asks for.
+
+    Args:
+        file: the YAML file.
+        out: the folder of the runs; None for one of the file's name.
+        jobs: how many runs side by side, as the user wrote it.
+        threads: of each run, as the user wrote it.
+        dry_run: only tell what would be run.
+        quiet: print nothing.
+    """
+    from runs.sweep import specification, sweeping
+
+    how = sweeping.How(jobs=whole(jobs, "--jobs", 1), threads=whole(threads, "--threads", 1), dry_run=dry_run, quiet=quiet)
+    sweeping.run(specification.read(file), out or Path("simulations") / file.stem, how)
 
 
 def several(asked: Seeds, console: Console, *, quiet: bool, resume: bool) -> None:
@@ -160,6 +219,11 @@ def resume(folder: Path, *, quiet: bool) -> None:
         UserError: there is no run, or it is over.
     """
     console = terminal.console(quiet)
+    if (folder / "sweep.yaml").exists():
+        from runs.sweep import sweeping
+
+        sweeping.go_on(folder, sweeping.How(quiet=quiet))
+        return
     asked = _seeds(folder)
     if asked is None and not (folder / "config.yaml").exists():
         raise UserError(f"{folder} holds no run; name the directory that was printed when it began")
@@ -338,7 +402,20 @@ def new_folder(scenario: str, strategy: str, seed: str) -> Path:
     return path
 
 
-def _whole(text: Any, name: str, least: int) -> int | None:
+def whole(text: Any, name: str, least: int) -> int | None:
+    """Read a whole number that the user has typed.
+
+    Args:
+        text: as it was typed; None where it was not.
+        name: the flag.
+        least: the least number.
+
+    Returns:
+        The number, or None.
+
+    Raises:
+        UserError: it is no such number.
+    """
     if text is None:
         return None
     try:

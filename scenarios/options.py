@@ -54,13 +54,11 @@ def build(config: type[C], values: Mapping[str, Any], path: str) -> C:
         UserError: an option does not exist, has the wrong type, or is out of bounds.
     """
     fields = {field.name: field for field in dataclasses.fields(config)}  # type: ignore[arg-type]
-    hints = typing.get_type_hints(config)
     checked = {}
-    for name, value in _gathered(values, hints).items():
+    for name, value in _gathered(values, typing.get_type_hints(config)).items():
         if name not in fields:
             raise UserError(f"unknown option {path}.{shortened(str(name))}{nearest(str(name), fields)}")
-        checked[name] = _convert(value, hints[name], f"{path}.{name}")
-        _bound(checked[name], fields[name].metadata, f"{path}.{name}")
+        checked[name] = convert(config, name, value, f"{path}.{name}")
     return config(**checked)
 
 
@@ -74,6 +72,46 @@ def _gathered(values: Mapping[str, Any], hints: Mapping[str, Any]) -> dict[str, 
         else:
             gathered[str(name)] = {**gathered.get(head, {}), **value} if isinstance(value, Mapping) else value
     return gathered
+
+
+def is_list(config: type, name: str) -> bool | None:
+    """Whether an option's value is a list itself.
+
+    Args:
+        config: the dataclass.
+        name: the option.
+
+    Returns:
+        True also for what may be a list, as an entry of options by name; None where there is no such option.
+    """
+    hints = typing.get_type_hints(config)
+    head, dot, _ = name.partition(".")
+    if get_origin(hints.get(head)) is Mapping:
+        return True
+    if dot or head not in {field.name for field in dataclasses.fields(config)}:
+        return None
+    kinds = get_args(hints[head]) if get_origin(hints[head]) in (Union, types.UnionType) else (hints[head],)
+    return any(get_origin(kind) is tuple for kind in kinds)
+
+
+def convert(config: type, name: str, value: Any, path: str) -> Any:
+    """Read one option's value.
+
+    Args:
+        config: the dataclass.
+        name: the option; entries of options by name stay as they are written.
+        value: a value, or text that stands for one.
+        path: what the option is called for the user, for instance `strategy.strength`.
+
+    Returns:
+        A value of the option's type, inside its bounds.
+    """
+    fields = {field.name: field for field in dataclasses.fields(config)}
+    if name not in fields:
+        return value
+    found = _convert(value, typing.get_type_hints(config)[name], path)
+    _bound(found, fields[name].metadata, path)
+    return found
 
 
 def describe(config: type) -> list[tuple[str, str, Any, str]]:

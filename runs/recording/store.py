@@ -28,6 +28,10 @@ BEFORE_THE_FIRST = re.compile(r"\.lock|config\.yaml(\.\d+)?\.part")
 """What a process can leave in a directory that was killed before it had written its first file."""
 
 
+class InUseError(UserError):
+    """Another process holds a run's directory."""
+
+
 class Store:
     """One run's directory, held by this process alone.
 
@@ -157,7 +161,7 @@ def claim(folder: Path) -> BaseFileLock:
         The lock; the system lets go of it when the process ends, however it does.
 
     Raises:
-        UserError: another process holds it, or it cannot be written.
+        InUseError: another process holds it.
     """
     path, owner = folder / ".lock", ""
     with files.making(folder):
@@ -168,7 +172,7 @@ def claim(folder: Path) -> BaseFileLock:
         except Timeout:
             with contextlib.suppress(OSError):
                 owner = path.read_text().strip()
-            raise UserError(f"{folder} is in use by process {owner or 'unknown'}; wait for it, or choose another --out") from None
+            raise InUseError(f"{folder} is in use by process {owner or 'unknown'}; wait for it, or choose another --out") from None
     # For the message above alone: Windows does not let another handle write to a locked file.
     with contextlib.suppress(OSError):
         path.write_text(str(os.getpid()))

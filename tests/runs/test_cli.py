@@ -19,8 +19,9 @@ from tests.runs.command import call
 QUICK = ["--scenario", "split-digits", "--strategy", "naive", "--set", "train.epochs=1", "--set", "network.hidden=16"]
 
 OPTIONS = {
-    "": "--attack --config --data --data-root --defence --device --diagnose --help --import --network --out --probe --quiet --resume "
-    "--scenario --seed --seeds --set --setting --strategy --test-scenario -h",
+    "": "--attack --config --data --data-root --defence --device --diagnose --dry-run --help --import --jobs --network --out --probe "
+    "--quiet --resume --scenario --seed --seeds --set --setting --strategy --test-scenario -h",
+    "sweep": "--dry-run --help --jobs --out --quiet --threads",
     "list": "--help --import",
     "plot": "--format --help",
     "compare": "--format --help --mixed --out",

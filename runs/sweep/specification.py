@@ -1,0 +1,235 @@
+"""What a sweep asks for: a request that all runs share, what varies, how it is searched, and over which seeds.
+
+base: {scenario: split-mnist, train: {epochs: 1}}         # as in --config
+vary:                                                     # a grid, or a list of grids
+strategy: [naive, ewc, si]
+strategy.strength: [1, 10, 100]                         # of those strategies that have it
+search: {method: grid}                                    # or random, sobol with `samples` and `seed`
+seeds: 5                                                  # or a list of seeds
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from runs import config, yaml_files
+from runs.recording import files
+from runs.sweep import values
+from runs.sweep.components import COMPONENTS
+from runs.sweep.values import NAMED, Range, Values
+from scenarios.errors import UserError, nearest, shortened, shown
+from scenarios.options import build, option
+
+FILE = "sweep.yaml"
+ENTRIES = ("base", "vary", "search", "seeds")
+MOST_RUNS = 100_000
+"""More runs than this are a mistake in a grid."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """How points are chosen among what options vary over. Names (scenario, strategy, ...) are always combined with each other as a grid.
+
+    Attributes:
+        method: every combination of values; points drawn at random; or a scrambled Sobol sequence, which fills the space evenly.
+        samples: points that are drawn, for each combination of names; of a Sobol sequence best a power of two.
+        seed: of what is drawn.
+    """
+
+    method: Literal["grid", "random", "sobol"] = "grid"
+    samples: int | None = option(None, low=1)
+    seed: int = option(0, low=0)
+
+    def __post_init__(self) -> None:
+        if self.method == "grid" and self.samples is not None:
+            raise UserError("search.samples is of random and sobol; leave it out, or add search.method=random")
+        if self.method != "grid" and self.samples is None:
+            raise UserError(f"search.method={self.method} needs search.samples, the number of points")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """What a sweep asks for.
+
+    Attributes:
+        base: the request that all runs share.
+        vary: grids, each path to values.
+        search: how points are chosen.
+        seeds: which are run.
+    """
+
+    base: dict[str, Any]
+    vary: tuple[dict[str, Values], ...] = ({},)
+    search: Search = Search()
+    seeds: tuple[int, ...] = (0,)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The sweep as `read` takes it.
+
+        Returns:
+            Plain values.
+        """
+
+        def plain(path: str, held: Values) -> Any:
+            if isinstance(held, Range):
+                return held.as_dict()
+            return [list(value) if isinstance(value, (list, tuple)) else value for value in held]
+
+        search = {name: value for name, value in dataclasses.asdict(self.search).items() if value is not None}
+        vary = [{path: plain(path, held) for path, held in grid.items()} for grid in self.vary]
+        return {"base": self.base, "vary": vary, "search": search, "seeds": list(self.seeds)}
+
+    def write(self, folder: Path) -> None:
+        """Write down what is asked for.
+
+        Args:
+            folder: the sweep's.
+        """
+        with files.making(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        files.write_text(folder / FILE, config.to_yaml(self.as_dict()))
+
+
+def read(path: Path) -> Sweep:
+    """Read a sweep from a file.
+
+    Args:
+        path: a YAML file.
+
+    Returns:
+        The sweep.
+
+    Raises:
+        UserError: it is no sweep.
+    """
+    content = yaml_files.load(path, "name a sweep's file (docs/sweeps.md)")
+    if not isinstance(content, Mapping):
+        raise UserError(f"{path}: there is nothing in it; a sweep has the entries {', '.join(ENTRIES)}")
+    for name in content:
+        if name not in ENTRIES:
+            raise UserError(f"{path}: unknown entry '{shortened(name)}'{nearest(shortened(name), ENTRIES)}")
+    base = config.absolute(config.checked(content.get("base") or {}, f"{path}: base: "))
+    import_files(base)
+    grids = content.get("vary") or {}
+    vary = [_grid(grid, base, f"{path}: ") for grid in (grids if isinstance(grids, list) else [grids])]
+    search = content.get("search") or {}
+    if not isinstance(search, Mapping):
+        raise UserError(f"{path}: search holds options, like {{method: sobol, samples: 16}}, not {shown(search)}")
+    built = build(Search, search, "search")
+    first = base.pop("seed", 0)
+    return Sweep(base=base, vary=tuple(vary), search=built, seeds=_seeds(content.get("seeds", 1), first, f"{path}: seeds"))
+
+
+def from_command(request: Mapping[str, Any], settings: Mapping[str, Any], number: int | None) -> Sweep:
+    """Read a sweep from a command line on which something has several values.
+
+    Args:
+        request: all that was asked for; names and what `--set` gave are text still.
+        settings: that part of it which `--set` gave.
+        number: of seeds; None for one.
+
+    Returns:
+        The sweep; its grid is empty where nothing has several values.
+    """
+    base = config.checked(request)
+    import_files(base)
+    first = base.pop("seed", 0)
+    vary: dict[str, Values] = {}
+    texts = {section: base[section]["name"] for section in COMPONENTS if base.get(section, {}).get("name")}
+    texts |= {name: base[name] for name in ("data", "test_scenario") if base.get(name)}
+    for section, given in settings.items():
+        texts |= {f"{section}.{name}": text for name, text in given.items() if name != "name"} if isinstance(given, Mapping) else {}
+    for path, text in texts.items():
+        if len(held := values.split(path, text, base)) > 1:
+            vary[path] = tuple(dict.fromkeys(held))
+    for path in vary:
+        base = without(base, path)
+    return Sweep(base=config.absolute(base), vary=(vary,), seeds=_seeds(number or 1, first, "--seeds"))
+
+
+def may_vary(request: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Whether a command line may ask for several values of something: told by its text alone, without importing a component.
+
+    Args:
+        request: all that was asked for.
+        settings: that part of it which `--set` gave.
+
+    Returns:
+        False where it cannot.
+    """
+    names = [request.get(section, {}).get("name") for section in COMPONENTS] + [request.get("data"), request.get("test_scenario")]
+    texts = [text for given in settings.values() if isinstance(given, Mapping) for text in given.values()]
+    return any("," in str(text) or ";" in str(text) for text in (*names, *texts) if text)
+
+
+def without(request: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """A request less one entry.
+
+    Args:
+        request: the request.
+        path: an option, or a name.
+
+    Returns:
+        The rest.
+    """
+    section, _, name = path.partition(".")
+    if path in ("data", "test_scenario"):
+        return {key: value for key, value in request.items() if key != path}
+    rest = {key: value for key, value in request.get(section, {}).items() if key != (name or "name")}
+    return {**request, section: rest}
+
+
+def import_files(request: Mapping[str, Any]) -> None:
+    """Import the user's own files, so that what they register is known.
+
+    Args:
+        request: names them.
+    """
+    if request.get("imports"):
+        from runs.plan import import_file
+
+        for path in request["imports"]:
+            import_file(Path(path))
+
+
+def _grid(grid: Any, base: Mapping[str, Any], where: str) -> dict[str, Values]:
+    if not isinstance(grid, Mapping):
+        raise UserError(f"{where}vary holds options and their values, like {{strategy.strength: [1, 10]}}, not {shown(grid)}")
+    names = {}
+    for path, given in grid.items():
+        section, dot, name = str(path).partition(".")
+        if path not in NAMED and (not dot or not name or section not in config.SECTIONS):
+            sections = [f"{each}.OPTION" for each in config.SECTIONS]
+            raise UserError(f"{where}cannot vary '{shortened(path)}'{nearest(shortened(path), [*NAMED, *sections])}")
+        if path in NAMED:
+            held = values.read(path, given, base)
+            if isinstance(held, Range) or not all(isinstance(value, str) for value in held):
+                raise UserError(f"{where}{path} varies over names")
+            names[path] = held
+    several = {section: {**base.get(section, {}), "name": ";".join(names[section])} for section in COMPONENTS if section in names}
+    request = {**base, **several}
+    return {str(path): names[path] if path in names else values.read(str(path), given, request) for path, given in grid.items()}
+
+
+def _seeds(given: Any, first: Any, where: str) -> tuple[int, ...]:
+    def whole(value: Any) -> int:
+        try:
+            number = int(str(value))
+        except ValueError:
+            number = -1
+        if number < 0:
+            raise UserError(f"{where} must be whole numbers from 0, not {shown(value)}")
+        return number
+
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        found = tuple(dict.fromkeys(whole(seed) for seed in given))
+    else:
+        start = whole(first)
+        found = tuple(range(start, start + min(whole(given), MOST_RUNS)))
+    if not found:
+        raise UserError(f"{where} must be at least one")
+    return found
