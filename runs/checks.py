@@ -7,8 +7,10 @@ from typing import Any
 from torch import nn
 
 from runs.config import EvaluateConfig
+from runs.resolution import Resolved
 from scenarios.episodes.episodic import EpisodicScenario
 from scenarios.errors import UserError
+from strategies.defences.defence import Defence
 from strategies.networks.norms import norms
 from strategies.phase import TrainConfig
 
@@ -39,6 +41,29 @@ def check_options(scenario: Any, train: TrainConfig, evaluation: EvaluateConfig)
             f"every experience has one class, so that in setting '{scenario.setting}' each answer is right by construction; "
             "choose --setting class, or fewer scenario.tasks"
         )
+
+
+def check_features(scenario: Any, chosen: Resolved) -> None:
+    """Refuse what needs images where the data are features.
+
+    Args:
+        scenario: what will be met.
+        chosen: the components of the run.
+
+    Raises:
+        UserError: something alters pixels, or looks at neighbouring ones.
+    """
+    if scenario.data.get("kind") != "features":
+        return
+    if chosen.train.augmentation != "none":
+        raise UserError("train.augmentation crops and flips images, and these are features; leave it out")
+    if getattr(chosen.network.component, "needs_images", False):
+        raise UserError(f"network '{chosen.network.name}' is one of convolutions, and these are features; choose --network mlp")
+    if "attack" in chosen.optional:
+        raise UserError(f"attack '{chosen.optional['attack'].name}' alters pixels, and these are features; leave it out")
+    defence = chosen.optional.get("defence")
+    if defence and defence.component.preprocess is not Defence.preprocess:
+        raise UserError(f"defence '{defence.name}' alters pixels, and these are features; choose another")
 
 
 def check_batches(scenario: Any, network: nn.Module, train: TrainConfig) -> None:

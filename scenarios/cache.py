@@ -27,7 +27,7 @@ import numpy as np
 import platformdirs
 from filelock import FileLock, Timeout
 
-from scenarios.sources.decoded import Decoded, Part
+from scenarios.sources.decoded import KEPT, Decoded, Part
 
 LAYOUT = 2
 PATIENCE_SECONDS = 900.0
@@ -147,7 +147,8 @@ class Cache:
             before = self._pixel_files(name)
             for label, part in (("train", decoded.train), ("test", decoded.test)):
                 checksum = zlib.crc32(part.labels.data, zlib.crc32(part.images.data))
-                index[label] = {"fingerprint": part.fingerprint, "shape": part.images.shape, "crc32": checksum}
+                facts = {"fingerprint": part.fingerprint, "shape": part.images.shape, "type": part.images.dtype.str}
+                index[label] = {**facts, "crc32": checksum}
                 if not self._is_intact(index[label]):
                     self._replace(name, self._pixel_file(index[label]), lambda file, part=part: _dump(part, file))  # type: ignore[misc]
             index["checksum"] = _checksum(index)
@@ -180,7 +181,7 @@ class Cache:
         path = self._pixel_file(part)
         try:
             status = path.stat()
-            if status.st_size != int(np.prod(part["shape"])) + 8 * part["shape"][0]:
+            if status.st_size != int(np.prod(part["shape"])) * _type(part).itemsize + 8 * part["shape"][0]:
                 return False
             facts = (str(path), status.st_ino, status.st_size, status.st_mtime_ns)
             if facts not in _seen:
@@ -191,8 +192,8 @@ class Cache:
 
     def _map(self, part: dict[str, Any]) -> Part:
         path, shape = self._pixel_file(part), tuple(part["shape"])
-        images: np.memmap[Any, np.dtype[np.uint8]] = np.memmap(path, np.uint8, mode="c", shape=shape)
-        labels = np.fromfile(path, "<i8", offset=images.size)
+        images: Any = np.memmap(path, _type(part), mode="c", shape=shape)
+        labels = np.fromfile(path, "<i8", offset=images.nbytes)
         return Part(images, labels, part["fingerprint"])
 
     def _replace(self, name: str, path: Path, fill: Callable[[BinaryIO], object]) -> None:
@@ -205,6 +206,14 @@ class Cache:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+
+def _type(part: dict[str, Any]) -> np.dtype[Any]:
+    # Sets kept before there were features name none.
+    kind = np.dtype(part.get("type", "|u1"))
+    if kind not in KEPT:
+        raise ValueError(f"{kind} is no type that sets are kept in")
+    return kind
 
 
 def _crc32(path: Path) -> int:

@@ -6,7 +6,7 @@ a selection (`Examples`) of rows of it: which image, which output of the head is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -227,6 +227,19 @@ class Experience:
         )
 
 
+def shape_in_words(data: Mapping[str, Any], shape: tuple[int, int, int]) -> str:
+    """Say what a learner sees.
+
+    Args:
+        data: of a scenario; `kind` is `features` where it has those.
+        shape: of one image, (C, H, W).
+
+    Returns:
+        The shape of an image, or the number of features.
+    """
+    return f"{shape[0]} features" if data.get("kind") == "features" else f"images {tuple(shape)}"
+
+
 @dataclass(frozen=True, eq=False)
 class Scenario:
     """A stream of experiences to learn, and the same stream's test sets to judge by.
@@ -253,7 +266,7 @@ class Scenario:
     def __repr__(self) -> str:
         head = (
             f"Scenario {self.name}, setting {self.setting}: {len(self)} experiences of {self.data['name']} ({self.data['origin']} data), "
-            f"images {tuple(self.input_shape)}, {self.num_outputs} outputs"
+            f"{shape_in_words(self.data, self.input_shape)}, {self.num_outputs} outputs"
         )
         return "\n".join([head, *(f"  {experience}" for experience in self.experiences)])
 

@@ -1,8 +1,9 @@
-"""Image sets: what every source decodes to, once."""
+"""Image sets: what every source decodes to, once. A set of features is one of images of a single pixel with a channel a feature."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from math import prod
 
 import torch
 from torch import Tensor
@@ -10,11 +11,11 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Labelled images of one shape in one tensor.
+    """Labelled images of one shape, or features, in one tensor.
 
     Attributes:
         name: the set's name, for instance `cifar10`.
-        images: uint8 [N, C, H, W], usually a memory map of the cache.
+        images: uint8 [N, C, H, W], usually a memory map of the cache; features are float32 or float16 [N, F, 1, 1].
         labels: int64 [N], class indices 0..len(class_names)-1.
         class_names: the classes.
         origin: `real`, `embedded` or `generated`.
@@ -42,6 +43,16 @@ class ImageSet:
     def shape(self) -> tuple[int, int, int]:
         """Shape of one image, (C, H, W)."""
         return tuple(self.images.shape[1:])  # type: ignore[return-value]
+
+    @property
+    def are_features(self) -> bool:
+        """Whether these are features, not images."""
+        return self.images.dtype.is_floating_point
+
+    @property
+    def bytes_each(self) -> int:
+        """What one of them takes in memory."""
+        return prod(self.images.shape[1:]) * self.images.element_size()
 
     def images_on(self, device: torch.device) -> Tensor:
         """The images on a device; copied once, then kept.

@@ -13,7 +13,8 @@ def for_streams(data: Mapping[str, Any]) -> dict[str, object]:
     """What suits a stream of experiences.
 
     Args:
-        data: with `shape`, that of an image (C, H, W), and `examples`, the number of training images; with `roles`, if it is a transfer.
+        data: with `shape`, that of an image (C, H, W), and `examples`, the number of training images; with `roles`, if it is a transfer,
+            and `kind`, if these are features.
 
     Returns:
         Options of a run (path to value).
@@ -23,6 +24,8 @@ def for_streams(data: Mapping[str, Any]) -> dict[str, object]:
         epochs = 10 if data["shape"][0] == 1 else 15
         plain = {key: value for key, value in data.items() if key != "roles"}
         return {**for_streams(plain), "train.epochs": epochs, "probe": "piggyback"}
+    if data.get("kind") == "features":
+        return {"network": "mlp", "train.optimizer": "adam", "train.learning_rate": 1e-3}
     if data["shape"][0] == 1:
         small = data["examples"] < 5000
         return {"network": "mlp", "train.optimizer": "adam", "train.learning_rate": 1e-3, "train.epochs": 20 if small else 2}

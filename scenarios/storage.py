@@ -47,7 +47,7 @@ class Storage:
     Attributes:
         images: the image set.
         view: how images are seen, by experience.
-        scale: float [C, 1, 1], by which pixels 0..255 are multiplied.
+        scale: float [C, 1, 1], by which pixels 0..255 (or features) are multiplied.
         shift: float [C, 1, 1], which is then added.
         device: where batches are made.
         channels_last: whether batches are laid out channels last (for convolutions).
@@ -115,13 +115,13 @@ class Storage:
         return self.overlay.apply(seen, rows) if self.overlay else seen
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """Turn pixels into the network's input.
+        """Turn pixels, or features, into the network's input.
 
         Args:
-            pixels: uint8 [B, C, H, W].
+            pixels: uint8 [B, C, H, W]; of features float [B, F, 1, 1].
 
         Returns:
-            float32 [B, C, H, W].
+            float32 of the same shape.
         """
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        return pixels.to(torch.float32, memory_format=layout).mul_(self.scale).add_(self.shift)
+        return pixels.to(torch.float32, memory_format=layout, copy=True).mul_(self.scale).add_(self.shift)

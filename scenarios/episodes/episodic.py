@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 
 from scenarios.episodes.episodes import EpisodeStream
+from scenarios.experience import shape_in_words
 from scenarios.images import ImageSet
 from scenarios.streams.shaping import reshape
 
@@ -88,7 +89,7 @@ class EpisodicScenario:
         spec = self.experiences[0].train.spec
         head = (
             f"Scenario {self.name}: {self.ways}-way {spec.shots}-shot episodes with {spec.queries} queries a class "
-            f"of {self.data['name']} ({self.data['origin']} data), images {tuple(self.input_shape)}"
+            f"of {self.data['name']} ({self.data['origin']} data), {shape_in_words(self.data, self.input_shape)}"
         )
         return "\n".join([head, *(f"  {experience}" for experience in self.experiences)])
 

@@ -27,7 +27,7 @@ from scenarios.sources.registry import sources
 from scenarios.splits import class_list
 from scenarios.storage import Storage, View
 from scenarios.streams.request import Request, image_size
-from scenarios.streams.shaping import normalisation
+from scenarios.streams.shaping import Normalise, normalisation
 
 OMNIGLOT_TEST, OMNIGLOT_VALIDATION, OMNIGLOT_VALIDATION_ALPHABETS = 423, 100, 5
 _MEASURED = 20_000  # images that mean and variance are taken over
@@ -43,7 +43,8 @@ class EpisodicConfig(EpisodeSpec):
         test_unlabelled: unlabelled images a class in validation and testing; none for `unlabelled`.
         test_episodes: episodes that a test accuracy is taken over.
         split_seed: of what is random in a division of classes; the same division for all seeds of a run.
-        normalise: to zero mean and unit variance by channel (standard), to [0, 1] (unit), or by the images' kind: standard for colour.
+        normalise: to zero mean and unit variance by channel or feature over the first domain's classes to meta-train on (standard, first),
+            pixels to [0, 1] (unit), or by their kind (auto): standard for colour, features as they are.
         size: what images are brought to: 32, or 32x48 (width x height); none for the set's own size, in a folder the commonest.
     """
 
@@ -52,7 +53,7 @@ class EpisodicConfig(EpisodeSpec):
     test_unlabelled: int | None = option(None, low=0)
     test_episodes: int = option(600, low=2)
     split_seed: int = 0
-    normalise: Literal["auto", "standard", "unit"] = "auto"
+    normalise: Normalise = "auto"
     size: str | None = None
 
     def __post_init__(self) -> None:
@@ -238,6 +239,8 @@ def build_episodic(config: EpisodicConfig, request: Request, domains: Sequence[C
     shape = (channels, height, width)
     domains = [domain.reshaped(shape) for domain in domains]
     scale, shift = normalisation(config.normalise, _sample(domains[0].train))
+    if request.report and config.normalise in ("first", "standard") and domains[0].train.images.are_features:
+        request.report("features are standardised by mean and deviation of the first domain's classes to meta-train on")
     train_spec, test_spec = config.specs()
     randomness = Randomness(request.seed)
 
@@ -276,5 +279,6 @@ def _data(images: Sequence[ImageSet]) -> dict[str, object]:
         "verified": all(part.verified for part in images),
         "shape": list(images[0].shape),
         "examples": sum(len(part) for part in images),
+        **({"kind": "features"} if images[0].are_features else {}),
         **({"poisoned": True} if any(part.poisoned for part in images) else {}),
     }

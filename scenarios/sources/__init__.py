@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scenarios.sources.registry import sources
 
 if TYPE_CHECKING:
     from scenarios.images import ImageSet
 
-__all__ = ["load", "sources"]
+__all__ = ["add", "load", "sources"]
+
+
+def add(name: str, **arrays: Any) -> None:
+    """Name arrays of a Python session, images or features [N, F], so that scenarios find them; see `scenarios.sources.arrays`.
+
+    Args:
+        name: small letters, digits and hyphens.
+        arrays: `x` and `y`, or `x_train`, `y_train`, `x_test`, `y_test` (and `x_val`, `y_val`).
+    """
+    from scenarios.sources.arrays import add as add_arrays
+
+    add_arrays(name, **arrays)
 
 
 def load(

@@ -44,11 +44,13 @@ class Source(ABC):
     Attributes:
         origin: `real`, `embedded` or `generated`.
         resizes: whether its images have sizes of their own, so that it brings them to `Place.size` when it decodes them.
+        cached: whether a decoded copy is kept on disk.
         version: what the decoded arrays depend on besides the files; a new one makes the cached copy stale.
     """
 
     origin: ClassVar[str] = "real"
     resizes: ClassVar[bool] = False
+    cached: ClassVar[bool] = True
     version: str = "1"
 
     @abstractmethod

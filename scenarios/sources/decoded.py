@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 POISONED = "altered by an adversary"
 """A note that begins so marks a set that is not clean."""
 
-Pixels = NDArray[np.uint8]
+Pixels = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.float16]
 Labels = NDArray[np.int64]
+KEPT = (np.dtype(np.uint8), np.dtype("<f4"), np.dtype("<f2"))
+"""Types of number that a set is kept in: bytes for images, the others for features."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +22,7 @@ class Part:
     """The training or the test part of a set.
 
     Attributes:
-        images: uint8 [N, C, H, W], contiguous.
+        images: uint8 [N, C, H, W], or features, float32 or float16 [N, F, 1, 1]; contiguous.
         labels: int64 [N].
         fingerprint: SHA-256 of the pixels' bytes, then the labels' (little-endian), hexadecimal.
     """
@@ -34,7 +36,7 @@ class Part:
         """Bring decoded arrays to their form and take their fingerprint.
 
         Args:
-            images: uint8 [N, C, H, W].
+            images: uint8 [N, C, H, W], or features, float32 or float16 [N, F, 1, 1].
             labels: whole numbers [N].
 
         Returns:
@@ -44,8 +46,8 @@ class Part:
             >>> Part.of(np.zeros((2, 1, 4, 4), np.uint8), np.array([0, 1])).labels.dtype
             dtype('int64')
         """
-        assert images.dtype == np.uint8 and images.ndim == 4 and len(images) == len(labels), (images.dtype, images.shape, labels.shape)
-        pixels = np.ascontiguousarray(images, dtype=np.uint8)
+        assert images.dtype in KEPT and images.ndim == 4 and len(images) == len(labels), (images.dtype, images.shape, labels.shape)
+        pixels = np.ascontiguousarray(images)
         numbers = np.ascontiguousarray(labels, dtype="<i8")
         digest = hashlib.sha256(pixels.data)
         digest.update(numbers.data)

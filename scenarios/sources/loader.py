@@ -92,6 +92,8 @@ def data_root(given: Path | str | None) -> Path:
 
 def _decoded(name: str, source: Source, place: Place, cache: Cache) -> Decoded:
     files = source.locate(place)
+    if not source.cached:
+        return source.decode(files, place)
     stamp = _stamp((source.version, place.size if source.resizes else None), files)
     key = hashlib.sha256(b"".join(os.fsencode(file.resolve()) for file in files[:1])).hexdigest()[:12]
     kept = f"{name}-{key}"

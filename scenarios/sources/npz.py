@@ -1,9 +1,10 @@
 """Any `.npz` of the user's own: `x` and `y`, or `x_train`, `y_train`, `x_test`, `y_test`, and for few-shot learning `x_val`, `y_val`.
 
 Images are [N, H, W], [N, H, W, C] or [N, C, H, W] with 1 or 3 channels: bytes, 16-bit numbers or fractions in [0, 1], on one scale in all
-arrays (`pixels.scale_of`). Labels are whole numbers or text, [N] or [N, 1]; the classes are the labels that occur, whole numbers in
-ascending order first. Of `x` and `y` alone, a fifth of each class is held out for the test; sides that share no class are the division of
-the classes for few-shot learning. An array `poisoned` (text) marks images that an adversary has altered: every run on them says so.
+arrays (`pixels.scale_of`); real numbers [N, F] are features and kept as they are (`vectors`). Labels are whole numbers or text, [N] or
+[N, 1]; the classes are the labels that occur, whole numbers in ascending order first. Of `x` and `y` alone, a fifth of each class is held
+out for the test; sides that share no class are the division of the classes for few-shot learning. An array `poisoned` (text) marks images
+that an adversary has altered: every run on them says so.
 Pickled objects inside the archive are not read.
 """
 
@@ -19,15 +20,19 @@ from scenarios.sources.base import Place, Source, check, reading
 from scenarios.sources.decoded import POISONED, Decoded
 from scenarios.sources.own import TEST, TRAIN, VALIDATION, Side, assemble
 from scenarios.sources.pixels import from_arrays
+from scenarios.sources.vectors import are_vectors, from_vectors
 
-ADVICE = "it must hold x [N, H, W] or [N, H, W, 3] and y [N] (or x_train, y_train, x_test, y_test), bytes or fractions in [0, 1]"
+ADVICE = (
+    "it must hold x [N, H, W] or [N, H, W, 3] and y [N] (or x_train, y_train, x_test, y_test), bytes or fractions in [0, 1]; "
+    "or features [N, F], real numbers"
+)
 SIDES = {"train": TRAIN, "val": VALIDATION, "test": TEST}
 
 
 class Npz(Source):
     """Arrays of the user's own."""
 
-    version: str = "3"
+    version: str = "4"
 
     def locate(self, place: Place) -> list[Path]:
         """Take the file that the user named.
@@ -60,7 +65,7 @@ class Npz(Source):
             arrays = np.load(files[0], allow_pickle=False)
             check(isinstance(arrays, np.lib.npyio.NpzFile), "it is a single array")
             with arrays:
-                return _decoded(files[0], arrays)
+                return decoded_arrays(str(files[0]), arrays)
 
 
 def labels_of(labels: np.ndarray, name: str, images: int) -> np.ndarray:
@@ -81,7 +86,16 @@ def labels_of(labels: np.ndarray, name: str, images: int) -> np.ndarray:
     return np.char.decode(flat, "utf-8") if flat.dtype.kind == "S" else flat.astype(np.str_)
 
 
-def _decoded(path: Path, arrays: Mapping[str, np.ndarray]) -> Decoded:
+def decoded_arrays(name: str, arrays: Mapping[str, np.ndarray]) -> Decoded:
+    """Check arrays of a user's own and put them together; to be used inside `reading`.
+
+    Args:
+        name: what they are called in messages.
+        arrays: by name.
+
+    Returns:
+        The set as arrays.
+    """
     keys = {side: (f"x_{short}", f"y_{short}") for short, side in SIDES.items() if {f"x_{short}", f"y_{short}"} <= set(arrays)}
     if TRAIN not in keys or TEST not in keys:
         keys = {TRAIN: ("x", "y")}
@@ -89,11 +103,11 @@ def _decoded(path: Path, arrays: Mapping[str, np.ndarray]) -> Decoded:
     check(set(used) <= set(arrays), f"it holds {', '.join(arrays) or 'nothing'}")
     unused = sorted(set(arrays) - set(used))
     images = {x: arrays[x] for x, _ in keys.values()}
-    pixels, notes = from_arrays(images)
-    sides = [Side.of(side, f"{y} of {path}", labels_of(arrays[y], y, len(images[x]))) for side, (x, y) in keys.items()]
+    pixels, notes = from_vectors(images) if are_vectors(images) else from_arrays(images)
+    sides = [Side.of(side, f"{y} of {name}", labels_of(arrays[y], y, len(images[x]))) for side, (x, y) in keys.items()]
     if "poisoned" in arrays:
-        notes.append(f"{POISONED}: {path.name} says {str(arrays['poisoned'])[:200]}")
+        notes.append(f"{POISONED}: {Path(name).name} says {str(arrays['poisoned'])[:200]}")
         unused.remove("poisoned")
     if unused:
-        notes.append(f"{len(unused)} arrays of {path.name} are left out ({', '.join(unused[:5])})")
-    return assemble(str(path), pixels, sides, notes)
+        notes.append(f"{len(unused)} arrays of {Path(name).name} are left out ({', '.join(unused[:5])})")
+    return assemble(name, pixels, sides, notes)

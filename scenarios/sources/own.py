@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,7 +81,7 @@ def assemble(set_name: str, pixels: Pixels, sides: Sequence[Side], notes: Sequen
 
     Args:
         set_name: what the set is called in messages.
-        pixels: uint8 [N, C, H, W], the images of all sides, one side after another.
+        pixels: uint8 [N, C, H, W], the images (or features, real numbers [N, F, 1, 1]) of all sides, one side after another.
         sides: train, and where they are there validation and test, in this order.
         notes: what the user should know already.
         divided: the sides must not share a class.
@@ -94,11 +94,8 @@ def assemble(set_name: str, pixels: Pixels, sides: Sequence[Side], notes: Sequen
     """
     ends = np.cumsum([len(side.numbers) for side in sides]).tolist()
     parts = {side.name: pixels[end - len(side.numbers) : end] for side, end in zip(sides, ends)}
-    for side in sides:
-        _check_images(side, parts[side.name])
-    if not _reaches(pixels, DARKEST):
-        span = f"its brightest pixel is {int(pixels.max())} of 255"
-        raise UserError(f"{set_name} is all but black ({span}): its numbers are on another scale; stretch them to 0 to 255")
+    if pixels.dtype == np.uint8:
+        _check_images(set_name, sides, pixels, parts)
     train, rest = sides[0], list(sides[1:])
     if not rest:
         return _held_out(train, pixels, notes)
@@ -148,7 +145,15 @@ def _check_classes(train: Side, test: Side) -> None:
             raise UserError(f"{line}; add images there, or take it away (sides that share no class are a few-shot division)")
 
 
-def _check_images(side: Side, pixels: Pixels) -> None:
+def _check_images(set_name: str, sides: Sequence[Side], pixels: Pixels, parts: Mapping[str, Pixels]) -> None:
+    for side in sides:
+        _check_side(side, parts[side.name])
+    if not _reaches(pixels, DARKEST):
+        span = f"its brightest pixel is {int(pixels.max())} of 255"
+        raise UserError(f"{set_name} is all but black ({span}): its numbers are on another scale; stretch them to 0 to 255")
+
+
+def _check_side(side: Side, pixels: Pixels) -> None:
     _, firsts, counts = np.unique(side.numbers, return_index=True, return_counts=True)
     for number, (first, count) in enumerate(zip(firsts, counts)):
         image = pixels[first]

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from scenarios.recommended import for_streams
 from scenarios.storage import Storage, View
 from scenarios.streams.request import Request, image_size
 from scenarios.streams.selecting import blur, hold_out, limit, limit_by_class
-from scenarios.streams.shaping import normalisation
+from scenarios.streams.shaping import Normalise, normalisation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,8 @@ class StreamConfig:
         validation_share: share of each experience's training examples that is held out for selections.
         train_examples: use at most so many training examples an experience, drawn by class; none for all.
         test_examples: use at most so many test examples an experience; none for all.
-        normalise: to zero mean and unit variance by channel (standard), to [0, 1] (unit), or by the images' kind: standard for colour.
+        normalise: to zero mean and unit variance by channel or feature over all training examples (standard) or those of the first
+            experience alone (first), pixels to [0, 1] (unit), or by their kind (auto): standard for colour, features as they are.
         size: what images are brought to: 32, or 32x48 (width x height); none for the set's own size, in a folder the commonest.
         seed: of class orders, permutations and splits; none for the run's seed.
     """
@@ -41,7 +42,7 @@ class StreamConfig:
     validation_share: float = option(0.0, low=0, high=0.9)
     train_examples: int | None = option(None, low=1)
     test_examples: int | None = option(None, low=1)
-    normalise: Literal["auto", "standard", "unit"] = "auto"
+    normalise: Normalise = "auto"
     size: str | None = None
     seed: int | None = None
 
@@ -102,9 +103,9 @@ def build_stream(
     """
     _check_halves(train)
     outputs = _outputs(config.setting, cuts)
-    scale, shift = normalisation(config.normalise, train)
     where = [class_rows(images) for images in (train, test)]
     _check_classes(train, cuts, *where)
+    scale, shift = _normalisation(config, request, train, torch.cat([where[0][c] for c in cuts[0].classes]))
     sides = [Storage(images, view or View(), scale, shift) for images in (train, test)]
     learned, tested = ([_examples(side, rows, *of) for of in zip(cuts, outputs, count())] for side, rows in zip(sides, where))
     randomness = stream_randomness(config, request)
@@ -159,6 +160,14 @@ def class_rows(images: ImageSet) -> list[Tensor]:
     return list(images.labels.argsort(stable=True).split(sizes))
 
 
+def _normalisation(config: StreamConfig, request: Request, train: ImageSet, first: Tensor) -> tuple[Tensor, Tensor]:
+    measured = train.select(first, "first") if config.normalise == "first" else train
+    if request.report and config.normalise in ("first", "standard") and train.are_features:
+        whose = "the first experience's" if config.normalise == "first" else "all experiences'"
+        request.report(f"features are standardised by mean and deviation of {whose} {len(measured):,} training examples")
+    return normalisation(config.normalise, measured)
+
+
 def _examples(storage: Storage, where: Sequence[Tensor], cut: Cut, outputs: range, task: int) -> Examples:
     rows = torch.cat([where[c] for c in cut.classes])
     targets = torch.cat([torch.full((len(where[c]),), output) for c, output in zip(cut.classes, outputs)])
@@ -188,5 +197,6 @@ def _data(train: ImageSet, test: ImageSet) -> dict[str, Any]:
         "verified": train.verified and test.verified,
         "shape": list(train.shape),
         "examples": len(train),
+        **({"kind": "features"} if train.are_features else {}),
         **({"poisoned": True} if train.poisoned or test.poisoned else {}),
     }

@@ -67,6 +67,8 @@ class Request:
         train, test = load(chosen, root=self.data_root, report=self.report, size=wanted)
         if len(train.class_names) < num_classes:
             raise UserError(f"'{chosen}' has {len(train.class_names)} classes, but {self.name} needs {num_classes}; choose another --data")
+        if wanted is not None and train.are_features:
+            raise UserError(f"'{chosen}' holds features, which have no width and height; leave scenario.size out")
         if wanted is not None:
             train, test = (reshape(images, (images.shape[0], wanted[1], wanted[0])) for images in (train, test))
         return train, test

@@ -19,7 +19,7 @@ from scenarios.sources.registry import sources
 from scenarios.streams.cutting import Cut, StreamConfig, build_stream, stream_randomness
 from scenarios.streams.orders import Order, class_order, counts_after_first, counts_as_listed, equal_counts, in_parts
 from scenarios.streams.request import Request
-from scenarios.streams.shaping import join, pad, reshape
+from scenarios.streams.shaping import join, pad, require_images, reshape
 from scenarios.streams.views import Permutation, Rotation
 
 
@@ -160,6 +160,7 @@ class Permuted:
             The scenario.
         """
         train, test = (pad(images, config.padding) for images in request.sized(config.size).load(request.parts["set"]))
+        require_images(train, "permuted-SET permutes pixels")
         pixels = train.shape[1] * train.shape[2]
         randomness = stream_randomness(config, request)
         orders = [torch.randperm(pixels, generator=randomness.generator("permutation", i)) for i in range(config.tasks)]
@@ -186,6 +187,7 @@ class Rotated:
             The scenario.
         """
         train, test = request.sized(config.size).load(request.parts["set"])
+        require_images(train, "rotated-SET rotates images")
         degrees = torch.linspace(0, config.degrees, config.tasks)
         cuts = [Cut(classes=tuple(range(len(train.class_names))), name=f"{angle:.0f} degrees") for angle in degrees.tolist()]
         return build_stream(config, request, train, test, cuts, view=Rotation(degrees))

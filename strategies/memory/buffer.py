@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any, Literal
 
 import torch
@@ -166,7 +165,7 @@ def size_of(examples: int, setup: Setup) -> dict[str, int]:
     Returns:
         Examples, and the bytes of their images.
     """
-    return {"examples": examples, "bytes": examples * prod(setup.scenario.input_shape)}
+    return {"examples": examples, "bytes": examples * setup.scenario.experiences[0].train.storage.images.bytes_each}
 
 
 def reservoir(kept: Tensor, met: int, new: int, size: int, generator: torch.Generator) -> Tensor:

@@ -67,6 +67,8 @@ class HnetCnet(Strategy):
                 f"strategy.index=oracle reads the task label, which setting '{scenario.setting}' does not give; "
                 "choose --setting task, or strategy.index from gan, softmax, autoencoder"
             )
+        if kind != "oracle" and scenario.data.get("kind") == "features":
+            raise UserError("the H-net learns what images look like, and these are features; choose strategy.index=oracle in setting task")
         if any(experience.train.task is None for experience in scenario.experiences):
             raise UserError("hnet-cnet learns one task at a time; set scenario.blurry=0")
         outputs = [experience.outputs for experience in scenario.experiences]

@@ -34,6 +34,7 @@ class Conv(Network):
 
     Config = ConvConfig
     channels_last = True
+    needs_images = True
 
     @classmethod
     def build(cls, config: ConvConfig, input_shape: tuple[int, int, int], blocks: Sequence[range]) -> Conv:
@@ -84,6 +85,7 @@ class Conv4(Network):
 
     Config = Conv4Config
     channels_last = True
+    needs_images = True
 
     @classmethod
     def build(cls, config: Conv4Config, input_shape: tuple[int, int, int], blocks: Sequence[range]) -> Conv4:

@@ -163,6 +163,8 @@ class Network(nn.Module):
 
     channels_last = False
     """Whether the backbone is quicker on batches laid out channels last."""
+    needs_images = False
+    """Whether features, which have neither height nor width, are nothing for it."""
 
     def __init__(self, backbone: nn.Module, num_features: int, blocks: Sequence[range]) -> None:
         super().__init__()

@@ -134,6 +134,7 @@ class ResNet(Network):
     """What the residual networks share."""
 
     channels_last = True
+    needs_images = True
     num_blocks: ClassVar[tuple[int, ...]]
     block: ClassVar[type[Block] | type[PreActBlock]] = Block
 

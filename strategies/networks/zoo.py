@@ -71,6 +71,7 @@ class ZooNetwork(Network):
 
     Config: ClassVar[type] = ZooConfig
     channels_last = True
+    needs_images = True
     name: ClassVar[str]
 
     @staticmethod
