@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,13 +160,14 @@ def home(out: Path) -> Path:
     return FOLDER if (ROOT / "pyproject.toml").exists() else out / "records"
 
 
-def append(recipe: str, record: Record, folder: Path | None = None) -> bool:
+def append(recipe: str, record: Record, folder: Path | None = None, metrics: Sequence[str] = ()) -> bool:
     """Add a record to its recipe's file. A run that stands there already is not added again.
 
     Args:
         recipe: its name.
         record: the record.
         folder: where the files lie; by default those of the repository.
+        metrics: numbers of the summary that have to stay, however long the line.
 
     Returns:
         Whether it was added.
@@ -175,31 +176,46 @@ def append(recipe: str, record: Record, folder: Path | None = None) -> bool:
         return False
     path = (folder or FOLDER) / f"{recipe}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.append(path, to_line(record))
+    files.append(path, to_line(record, metrics))
     return True
 
 
-def to_line(record: Record) -> str:
+def to_line(record: Record, metrics: Sequence[str] = ()) -> str:
     """Write a record as one line of JSON.
 
     Args:
         record: the record.
+        metrics: numbers of the summary that have to stay, dots lead into nested entries.
 
     Returns:
-        The line, of at most `MOST_BYTES` bytes: the longest nested entries of the summary give way, and their names stand under `left_out`.
+        The line, of at most `MOST_BYTES` bytes: the longest nested entries of the summary give way, but for the metrics in them, and their
+        names stand under `left_out`.
     """
     summary: dict[str, Any] = dict(record.summary)
     while True:
         content = {**vars(record), "summary": summary}
         del content["line"]
         text = json.dumps(content, separators=(",", ":")) + "\n"
-        nested = [key for key, value in summary.items() if isinstance(value, (dict, list)) and key not in ("data", "left_out")]
+        kept = ("data", "left_out", *summary.get("left_out", []))
+        nested = [key for key, value in summary.items() if isinstance(value, (dict, list)) and key not in kept]
         if len(text.encode()) <= MOST_BYTES or not nested:
             return text
         longest = max(nested, key=lambda key: len(json.dumps(summary[key])))
-        summary = {key: value for key, value in summary.items() if key != longest} | {
-            "left_out": [*summary.get("left_out", []), longest],
-        }
+        summary = {key: value for key, value in summary.items() if key != longest} | _only(metrics, longest, record)
+        summary["left_out"] = [*summary.get("left_out", []), longest]
+
+
+def _only(metrics: Sequence[str], entry: str, record: Record) -> dict[str, Any]:
+    # Of one nested entry of the summary what leads to the metrics, and nothing else.
+    kept: dict[str, Any] = {}
+    for metric in metrics:
+        *path, last = metric.split(".")
+        if path[:1] == [entry] and (number := record.number(metric)) is not None:
+            at = kept
+            for key in path:
+                at = at.setdefault(key, {})
+            at[last] = number
+    return kept
 
 
 def outdated(record: Record, request: Mapping[str, Any]) -> list[str]:

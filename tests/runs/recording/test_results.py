@@ -119,6 +119,14 @@ def test_a_record_stays_small(tmp_path: Path) -> None:
     assert {"names0"} <= set(back["left_out"])
 
 
+def test_a_record_keeps_the_metrics_of_its_recipe_however_long_it_is() -> None:
+    bulk = {"by": {"5": {"mean": 0.25, "names": ["x" * 60] * 12}}, "mean": 0.5}
+    long = made("one", 3, 0.55, summary={f"curve{i}": {**bulk, "more": ["y" * 60] * 14} for i in range(6)})
+    back = json.loads(records.to_line(long, [f"curve{i}.by.5.mean" for i in range(6)] + ["average_accuracy", "curve9.mean"]))["summary"]
+    assert back["left_out"] and all(back[f"curve{i}"]["by"]["5"]["mean"] == 0.25 for i in range(6))
+    assert all(back[entry] == {"by": {"5": {"mean": 0.25}}} for entry in back["left_out"])
+
+
 def test_show_prints_the_record_and_what_is_outdated_about_it(tmp_path: Path) -> None:
     content = recipe.read("split-cifar-generated")
     colour = {"data": {"name": "generated", "origin": "generated", "fingerprint": "f00d", "shape": [3, 32, 32], "examples": 10000}}
