@@ -11,6 +11,7 @@ strategies = Registry(
     [
         Row("naive", "fine-tuning on each experience in turn", "strategies.naive:Naive"),
         Row("joint", "the upper bound: retrained on all data seen so far", "strategies.joint:Joint"),
+        Row("cumulative", "trained on with all data seen so far", "strategies.joint:Joint", {"start": "current"}),
         Row("replay", "experience replay from a reservoir", "strategies.memory.replay:Replay"),
         Row("der", "Dark Experience Replay: held to the logits remembered", "strategies.memory.der:Der"),
         Row("der++", "DER, and replay of the labels", "strategies.memory.der:DerPlusPlus"),
@@ -18,6 +19,8 @@ strategies = Registry(
         Row("mir", "replay of what the step to come would interfere with most", "strategies.memory.mir:Mir"),
         Row("agem", "A-GEM: no step that raises the loss on the memory", "strategies.memory.agem:Agem"),
         Row("gem", "GEM: no step that raises the loss on any earlier experience's memory", "strategies.memory.gem:Gem"),
+        Row("icarl", "iCaRL: herded exemplars, distillation, nearest class mean", "strategies.memory.icarl:Icarl"),
+        Row("gdumb", "GDumb: trained from scratch on a greedily balanced memory alone", "strategies.memory.gdumb:Gdumb"),
         Row("lwf", "Learning without Forgetting: distillation from the old network", "strategies.distillation.lwf:Lwf"),
         Row("ewc", "Elastic Weight Consolidation: a penalty weighted by the Fisher's diagonal", "strategies.penalties.ewc:Ewc"),
         Row("online-ewc", "EWC with one running Fisher", "strategies.penalties.ewc:OnlineEwc"),

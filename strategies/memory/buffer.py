@@ -1,8 +1,9 @@
-"""What is remembered of a stream: rows of its storage, chosen when an experience is over, by one of four policies.
+"""What is remembered of a stream: rows of its storage, chosen when an experience is over, by one of five policies.
 
     reservoir   every example met so far is in the memory with the same probability (Vitter 1985, algorithm R)
     balanced    class-balancing reservoir: a reservoir in each class, places taken from the largest one (Chrysakis & Moens, *Online
                 continual learning from imbalanced data*, ICML 2020, algorithm 1)
+    greedy      as many of each class, first come first served (Prabhu, Torr & Dokania, *GDumb*, ECCV 2020, algorithm 1)
     herding     of each class the examples whose mean feature is nearest to the class's (Welling 2009; Rebuffi et al., *iCaRL*, CVPR 2017,
                 arXiv 1611.07725, algorithm 4), as many of each class
     loss-aware  a reservoir whose places are cleared of what is known best (after Buzzega et al., *Rethinking experience replay*, ICPR 2020,
@@ -20,10 +21,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from scenarios.experience import Examples, concatenate
+from scenarios.experience import Examples, Scenario, concatenate
 from strategies.base import Setup
 
-Policy = Literal["reservoir", "balanced", "herding", "loss-aware"]
+Policy = Literal["reservoir", "balanced", "greedy", "herding", "loss-aware"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,9 +82,11 @@ class Buffer:
                 positions = pool[stay(chances, self.size, generator)]
                 kept = torch.cat([self.numbers, torch.arange(self.met, self.met + count)])[positions]
         else:
-            labels = self.labels(both)
+            labels = class_numbers(both, self._setup.scenario)
             if self.policy == "balanced":
                 positions = self.classes.take_up(labels[old:].tolist(), generator, after=old)
+            elif self.policy == "greedy":
+                positions = greedy(labels.tolist(), old, self.size, generator)
             else:
                 positions = self._herded(both, labels, known)
             kept = positions
@@ -103,17 +106,6 @@ class Buffer:
                 own = own[herd(known.features(both.select(own.to(both.rows.device))), quota)]
             positions.append(own[:quota])
         return torch.cat(positions)
-
-    def labels(self, examples: Examples) -> Tensor:
-        """The classes of examples.
-
-        Args:
-            examples: the examples.
-
-        Returns:
-            int64 [n] on the CPU, counted over all experiences and outputs.
-        """
-        return (examples.tasks * self._setup.scenario.num_outputs + examples.targets).cpu()
 
     def remember(self, numbers: Tensor, examples: Examples) -> None:
         """Keep examples.
@@ -153,6 +145,19 @@ class Buffer:
             Examples kept, and the bytes that their images take.
         """
         return size_of(len(self.memory), self._setup)
+
+
+def class_numbers(examples: Examples, scenario: Scenario) -> Tensor:
+    """The classes of examples.
+
+    Args:
+        examples: the examples.
+        scenario: that they are of.
+
+    Returns:
+        int64 [n] on the CPU, counted over all experiences and outputs.
+    """
+    return (examples.tasks * scenario.num_outputs + examples.targets).cpu()
 
 
 def size_of(examples: int, setup: Setup) -> dict[str, int]:
@@ -224,6 +229,37 @@ def herd(features: Tensor, count: int) -> Tensor:
         chosen.append(int(distance.argmin()))
         total = total + phi[chosen[-1]]
     return torch.tensor(chosen, dtype=torch.int64)
+
+
+def greedy(labels: Sequence[int], old: int, size: int, generator: torch.Generator) -> Tensor:
+    """Keep as many of each class, first come first served (GDumb, algorithm 1).
+
+    An example is let in where its class has fewer than size / classes met; where the memory is full, a random one of the largest class
+    makes room.
+
+    Args:
+        labels: classes of those in memory and of those that come.
+        old: how many are in memory.
+        size: how many may stay.
+        generator: where choices come from.
+
+    Returns:
+        int64 [n], positions of those kept.
+    """
+    members: dict[int, list[int]] = {}
+    drawn = torch.rand(len(labels), generator=generator, dtype=torch.float64).tolist()
+    count = 0
+    for number, label in enumerate(labels):
+        own = members.setdefault(label, [])
+        if number >= old and len(own) >= size / len(members):
+            continue
+        if count == size:
+            largest = max(members.values(), key=len)
+            largest.pop(int(drawn[number] * len(largest)))
+            count -= 1
+        own.append(number)
+        count += 1
+    return torch.tensor(sorted(number for own in members.values() for number in own), dtype=torch.int64)
 
 
 def stay(chances: Tensor, size: int, generator: torch.Generator) -> Tensor:

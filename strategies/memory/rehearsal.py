@@ -32,8 +32,8 @@ class RehearsalConfig:
     Attributes:
         memory: examples kept in total; 0 is fine-tuning.
         batch_size: remembered examples that join each batch; as many as `train.batch_size` unless given.
-        buffer: which examples are kept: reservoir, all alike; balanced, as many of each class; herding, those nearest to their class's
-            mean feature; or loss-aware, rather those of high loss.
+        buffer: which examples are kept: reservoir, all alike; balanced, as many of each class; greedy, the same, first come first
+            served; herding, those nearest to their class's mean feature; or loss-aware, rather those of high loss.
     """
 
     memory: int = option(500, low=0)
@@ -117,7 +117,12 @@ class Rehearsal(Strategy):
             setup: what it will meet, and how it is trained.
         """
         super().prepare(setup)
-        self.buffer = Buffer(self.config.memory, self.config.buffer, setup)
+        self.buffer = Buffer(self.config.memory, self.policy, setup)
+
+    @property
+    def policy(self) -> Policy:
+        """Which examples are kept."""
+        return self.config.buffer
 
     @property
     def memory(self) -> Examples:

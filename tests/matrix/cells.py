@@ -15,6 +15,9 @@ QUICK: dict[str, dict[str, Any]] = {
     "mir": {"memory": 10, "batch_size": 3, "candidates": 5},
     "agem": {"memory": 10, "batch_size": 3},
     "gem": {"memory": 9},
+    "icarl": {"memory": 10},
+    "gdumb": {"memory": 10},
+    "cumulative": {},
     "lwf": {},
     "ewc": {},
     "online-ewc": {},
@@ -61,7 +64,7 @@ STREAMS: dict[str, dict[str, Any]] = {
 }
 """Variants of a run over a stream."""
 
-ONLY_IN = {"rescl": ("task",), "er-ace": ("class",)}
+ONLY_IN = {"rescl": ("task",), "er-ace": ("class",), "icarl": ("class",)}
 """Strategies that do not work in every setting."""
 
 CURVED, UNITS = ("kfac", "xkfac"), ("kfac", "xkfac", "rescl", "hnet-cnet")

@@ -17,6 +17,9 @@ METHODS = {
     "er-ace": {"memory": 30},
     "mir": {"memory": 30, "batch_size": 4, "candidates": 9},
     "gem": {"memory": 30},
+    "icarl": {"memory": 30},
+    "gdumb": {"memory": 30},
+    "cumulative": {},
 }
 
 

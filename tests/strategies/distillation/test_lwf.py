@@ -103,9 +103,9 @@ def test_the_old_network_is_never_trained_and_is_dropped_at_the_end():
     run_experience(strategy, setup.scenario.experiences[0])
     before = copy.deepcopy(strategy.network.state_dict())
     teachers = []
-    run_experience(strategy, setup.scenario.experiences[1], at_boundary=lambda phase, epoch: teachers.append(strategy.teacher))
+    run_experience(strategy, setup.scenario.experiences[1], at_boundary=lambda phase, epoch: teachers.append(strategy.teacher.copy))
     assert equal(before, teachers[-1].state_dict())
-    assert strategy.teacher is None and strategy.state_dict()["teacher"] is None
+    assert strategy.teacher.copy is None and strategy.state_dict()["teacher"] is None
 
 
 def test_resumed_between_passes_it_goes_on_bit_for_bit():
