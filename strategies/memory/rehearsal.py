@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -108,7 +108,7 @@ def divided(batch: Batch, setting: str) -> tuple[Batch, Batch]:
 class Rehearsal(Strategy):
     """Fine-tuning on new examples together with remembered ones."""
 
-    Config = RehearsalConfig
+    Config: ClassVar[type] = RehearsalConfig
 
     def prepare(self, setup: Setup) -> None:
         """Get ready for a scenario, with nothing remembered.
