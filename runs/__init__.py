@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from runs.run import RunResult
+    from runs.result import RunResult
     from runs.simulation import load, simulate
 
 __all__ = ["RunResult", "load", "simulate"]
@@ -16,5 +16,5 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         from importlib import import_module
 
-        return getattr(import_module("runs.run" if name == "RunResult" else "runs.simulation"), name)
+        return getattr(import_module("runs.result" if name == "RunResult" else "runs.simulation"), name)
     raise AttributeError(f"module 'runs' has no attribute '{name}'")

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from runs import optimizers
+from runs.recording.training import TrainingLog
 from runs.showing.progress import Progress
 from scenarios.errors import UserError
 from scenarios.experience import Batch
@@ -124,6 +125,7 @@ class Engine:
         phase_seconds: the same, by the phases' names.
         stopping: set from outside (by a signal) to stop after the step that is being made.
         hooks: an adversary and a defence; None where there are none.
+        log: keeps losses and accuracies.
     """
 
     strategy: Strategy
@@ -138,6 +140,7 @@ class Engine:
     phase_seconds: dict[str, float] = field(default_factory=dict)
     stopping: bool = False
     hooks: Hooks | None = None
+    log: TrainingLog = field(default_factory=TrainingLog)
     _waiting: dict[str, dict[str, Any]] = field(default_factory=lambda: {"kept": {}, "own": {}})
     _generator: Tensor | None = None
 
@@ -184,7 +187,10 @@ class Engine:
             phase.begin()
         passes, steps = phase_length(phase, self.train)
         moving = [(update, *self._optimizer(update, "own" if phase.fresh else "kept")) for update in phase.updates]
-        self.progress.start_phase(phase.name, steps, position.epoch * len(phase.batches))
+        done = position.epoch * len(phase.batches)
+        self.progress.start_phase(phase.name, steps, done)
+        where = (position.experience, phase.name)
+        self.log.start_phase(*where, steps, done + position.step, {update.name: optimizer for update, optimizer, _ in moving})
         for epoch in range(position.epoch, passes):
             here = position if epoch == position.epoch else Position(position.experience, position.phase, epoch)
             self._one_pass(phase, moving, here, steps)
@@ -194,6 +200,7 @@ class Engine:
                 self.train_seconds -= time.perf_counter() - clock
         if moving:
             self.guard_weights(_where(phase, position))
+            self.log.end_phase()
         if phase.end:
             self._seed(position, "end")
             phase.end()
@@ -209,7 +216,6 @@ class Engine:
         self._seed(position, position.epoch)
         if moving:
             self.strategy.train_mode()
-        total: Tensor | None = None
         last: Step | None = None
         start = position.epoch * len(phase.batches)
         step = start
@@ -232,16 +238,17 @@ class Engine:
                 last = self._step(batch, update, optimizer)
                 if step == start + 1:
                     optimizers.check_layouts(optimizer)
-                loss = last.loss.detach()
-                total = loss if total is None else total + loss
+                self.log.add(update.name, last)
+            if moving:
+                self.log.end_step()
             if self.progress.due():
-                self._guard(total, phase, position, step)
+                self._guard(phase, position, step)
                 self.progress.advance(step, last)
             if self.stopping and moving:
-                self._guard(total, phase, position, step)
+                self._guard(phase, position, step)
                 self.save(Position(position.experience, position.phase, position.epoch, step - start), boundary=True)
                 raise InterruptedRunError
-        self._guard(total, phase, position, step)
+        self._guard(phase, position, step)
         self.progress.advance(step, last)
 
     def _step(self, batch: Batch, update: Update, optimizer: torch.optim.Optimizer) -> Step:
@@ -263,11 +270,11 @@ class Engine:
             update.proximal(optimizer.param_groups[0]["lr"])
         return result
 
-    def _guard(self, total: Tensor | None, phase: Phase, position: Position, step: int) -> None:
-        # A sum that holds a NaN or an infinity is not finite itself: one look at it covers every step so far.
-        if total is not None and not bool(torch.isfinite(total)):
+    def _guard(self, phase: Phase, position: Position, step: int) -> None:
+        if not self.log.finite():
             where = f"{_where(phase, position)}, pass {position.epoch + 1}, at or before step {step}"
             raise DivergenceError(f"the loss is no longer a finite number: {where}")
+        self.log.flush()
 
     def guard_weights(self, where: str) -> None:
         """Stop a run whose last step, which no loss comes after, made numbers that are not finite.

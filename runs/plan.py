@@ -18,6 +18,7 @@ from runs.checks import check_batches, check_features, check_options
 from runs.config import EvaluateConfig
 from runs.contest import check, outfit
 from runs.probing.probing import check as check_probe
+from runs.recording import exports
 from runs.resolution import OPTIONAL, choose, resolve, scalars
 from runs.showing.progress import Progress
 from scenarios.episodes.episodic import EpisodicScenario, adapt_to
@@ -137,6 +138,8 @@ def _check_the_rest(request: Mapping[str, Any]) -> None:
             choose(request, name)
     if request.get("network", {}).get("name"):
         network_registry.find(request["network"]["name"])
+    if request.get("log"):
+        exports.check(request["log"])
     if request.get("diagnose", "curvature") != "curvature":
         raise UserError(f"cannot diagnose '{shortened(request['diagnose'])}'; --diagnose takes curvature")
 

@@ -8,70 +8,30 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from metrics import continual, resources
-from runs import config
+from runs import afterwards, config
 from runs.contest import Contest
 from runs.controls import Controls
 from runs.engine import DivergenceError, Engine, InterruptedRunError, Position, finite
 from runs.evaluate import Evaluation, evaluate
 from runs.evaluate_episodes import diagnostics, evaluate_episodes
 from runs.plan import Plan
-from runs.probing.probing import Probing
+from runs.recording.exports import check
 from runs.recording.files import write_json, write_tensors
 from runs.recording.store import FORMAT, Store, comparable, differences, load_checkpoint
+from runs.recording.training import TrainingLog
+from runs.result import RunResult, put_together
 from runs.selection import Ensemble, Selection
 from runs.showing.progress import Progress
 from runs.showing.tables import write_matrix
 from runs.stopping import MISSHAPEN
 from scenarios.episodes.episodic import EpisodicScenario
 from scenarios.errors import UserError, shortened
-from scenarios.experience import Scenario
-from strategies.base import Strategy
-from strategies.registry import strategies
 from strategies.soft_targets import frozen_copy
 
 CHECKPOINT_SECONDS = 5.0
 """Checkpoints between passes are at least so far apart; those at the end of an experience or a phase are always taken."""
 AFTERWARDS = ("test_scenario", "diagnose", "probe")
 """Entries of a configuration that a checkpoint does not depend on: what is measured when all is learned."""
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a run gave.
-
-    Attributes:
-        summary: the content of `summary.json`.
-        names: the experiences' names.
-        initial: accuracy on each experience before any learning; nan where it cannot be asked.
-        matrix: accuracy on experience j (column) after learning experience i (row); nan where it cannot be asked.
-        strategy: the learner, ready to predict.
-        scenario: the stream that it learned.
-        directory: where the run lies; None if it was not written.
-    """
-
-    summary: dict[str, Any]
-    names: list[str]
-    initial: torch.Tensor
-    matrix: torch.Tensor
-    strategy: Strategy
-    scenario: Scenario
-    directory: Path | None
-
-    def __repr__(self) -> str:
-        summary = self.summary
-        few = summary.get("few_shot_accuracy")
-        found = {"average accuracy": summary.get("average_accuracy"), "forgetting": summary.get("average_forgetting")}
-        numbers = [f"{name} {100 * value:.2f} %" for name, value in found.items() if value is not None]
-        if few:
-            numbers = [f"few-shot accuracy {100 * few['mean']:.2f} ± {100 * few['ci95']:.2f} % over {few['episodes']} episodes"]
-        where = f"\n  in {self.directory}" if self.directory else ""
-        return (
-            f"RunResult: {summary['strategy']} on {summary['scenario']}, setting {summary['setting']}, seed {summary['seed']} "
-            f"({summary['data']['origin']} data)\n  {', '.join(numbers)}; {summary['wall_seconds']:.1f} s{where}"
-        )
 
 
 @dataclass
@@ -102,6 +62,8 @@ class Run:
         plan = self.plan
         self.position = Position()
         self.engine = Engine(plan.strategy, plan.train, plan.randomness, plan.device, self.progress, self.reached)
+        forms = check(plan.resolved["log"]) if plan.resolved.get("log") else ()
+        self.engine.log = self.log = TrainingLog(self.store.folder if self.store else None, forms)
         self.contest: Contest | None = None
         if (plan.attack or plan.defence) and not isinstance(plan.scenario, EpisodicScenario):
             named = {section: str(plan.resolved[section]["name"]) for section in config.OPTIONAL if section in plan.resolved}
@@ -130,6 +92,7 @@ class Run:
             begun = resume and (self.store.folder / "checkpoint.pt").exists()
             known = self.restore(load_checkpoint(self.store.folder / "checkpoint.pt"), self.store.folder) if begun else 0
             self.store.cut_metrics(known)
+            self.log.begin()
             for change in self.store.write_environment(plan.scenario.data, plan.device, resumed=begun):
                 self.progress.say(f"{change}: the last bits of what follows may differ from those of a run without interruption")
         experiences = plan.scenario.experiences
@@ -188,9 +151,18 @@ class Run:
         after = learned - 1 if learned else "initial"
         if not result.finite:
             raise DivergenceError(f"an answer is no longer a finite number: tested after experience {after}")
-        if self.store:
-            self.store.append_metrics([{"after_experience": after, **row} for row in result.rows])
+        self.write([{"after_experience": after, **row} for row in result.rows])
         return result
+
+    def write(self, rows: list[dict[str, Any]]) -> None:
+        """Write rows down.
+
+        Args:
+            rows: of what was measured.
+        """
+        if self.store:
+            self.store.append_metrics(rows)
+            self.log.measured(rows)
 
     def ensemble(self) -> dict[str, Any]:
         """Test the best checkpoints of the last experience together.
@@ -217,8 +189,7 @@ class Run:
             clock = time.perf_counter()
             rows = self.selection.look(self.plan.scenario, experience, passes, over)
             self.seconds["evaluate"] += time.perf_counter() - clock
-            if self.store:
-                self.store.append_metrics(rows)
+            self.write(rows)
 
     def reached(self, position: Position, *, boundary: bool) -> None:
         """Training has come to a boundary: validate and take a checkpoint, if it is time.
@@ -258,6 +229,7 @@ class Run:
                 "matrix": self.matrix,
                 "extra": self.extra,
                 "selection": self.selection.state_dict(),
+                "training": self.log.state_dict(),
                 **({"contest": self.contest.state_dict()} if self.contest else {}),
                 **({"watched": self._watched()} if self.plan.probe and self.plan.probe.watches else {}),
                 "metrics_length": self.store.metrics_length,
@@ -310,6 +282,8 @@ class Run:
             self.position = Position(**state["position"])
             self.initial, self.matrix, self.extra = list(state["initial"]), list(state["matrix"]), dict(state["extra"])
             self.selection.load_state_dict(state["selection"])
+            if "training" in state:
+                self.log.load_state_dict(state["training"])
             if self.plan.probe and state.get("watched", {}).get("probe") == self.plan.resolved["probe"]["name"]:
                 self.plan.probe.load_state_dict(state["watched"]["state"])
             self.seconds = {name: float(state["seconds"][name]) for name in self.seconds}
@@ -355,127 +329,17 @@ class Run:
         Returns:
             The result.
         """
-        self.extra = {**self.extra, **self.plan.strategy.measure(self.plan.scenario)}
+        self.extra = {**self.extra, **afterwards.measure(self)}
         artefacts = {**self.plan.strategy.artefacts(), **(self.contest.artefacts() if self.contest else {})}
         if isinstance(self.plan.scenario, EpisodicScenario):
             artefacts = {**artefacts, **diagnostics(self.plan.strategy, self.plan.scenario)}
-            if self.plan.attack:
-                self.extra["attack"] = attacked_episodes(self.plan)
-        if self.plan.test_scenario is not None:
-            self.extra["cross_domain"] = cross_domain(self.plan)
-        if self.plan.resolved.get("diagnose") == "curvature":
-            self.extra["curvature"] = curvature(self.plan)
-        if self.plan.probe is not None:
-            self.extra |= self.probe()
-        result = self.result(self.store.folder if self.store else None)
+        result = put_together(self, self.store.folder if self.store else None)
         if self.store:
             write_matrix(self.store.folder / "accuracy_matrix.csv", result.names, self.initial, self.matrix)
             if artefacts:
                 write_tensors(self.store.folder / "artefacts.pt", artefacts)
             write_json(self.store.folder / "summary.json", result.summary)
         return result
-
-    def probe(self) -> dict[str, Any]:
-        """Put the probe to copies of the network.
-
-        Returns:
-            Entries of the summary.
-        """
-        return Probing(self.plan, lambda: self.engine.stopping, self.progress.say).measure(self.matrix)
-
-    def result(self, directory: Path | None) -> RunResult:
-        """Put the result together.
-
-        Args:
-            directory: where the run lies.
-
-        Returns:
-            The result; without averages where experiences are still to be learned.
-        """
-        plan = self.plan
-        width = len(plan.scenario)
-        initial = torch.tensor(self.initial or [math.nan] * width, dtype=torch.float64)
-        matrix = torch.tensor(self.matrix, dtype=torch.float64).reshape(len(self.matrix), width)
-        done = len(self.matrix) == width
-        learned = plan.scenario.experiences[: len(self.matrix)]
-        remarks = [f"experience {each.index}: {line}" for each in learned for line in plan.strategy.remarks(each)]
-        summary = {
-            "scenario": plan.scenario.name,
-            "strategy": plan.resolved["strategy"]["name"],
-            "setting": plan.scenario.setting,
-            "seed": plan.resolved["seed"],
-            "data": plan.scenario.data,
-            "network": plan.resolved["network"]["name"],
-            "precision": plan.train.precision,
-            **(continual.summarise(matrix, initial, self._test_sizes()) if done else {}),
-            "accuracy_matrix": self.matrix,
-            "initial_accuracy": self.initial,
-            "experiences": [experience.name for experience in plan.scenario.experiences],
-            **self.extra,
-            **({"label": label} if (label := strategies.label(plan.resolved["strategy"]["name"])) else {}),
-            **plan.strategy.report(),
-            **({"warnings": remarks} if remarks else {}),
-            **(self.contest.report(matrix, self.controls) if self.contest else {}),
-            "wall_seconds": self.wall_seconds(),
-            "cpu_seconds": self.cpu_seconds(),
-            "start_seconds": self.start_seconds,
-            "train_seconds": self.engine.train_seconds,
-            "phase_seconds": self.engine.phase_seconds,
-            "evaluate_seconds": self.seconds["evaluate"],
-            "peak_memory_bytes": resources.peak_memory_bytes(plan.device),
-            "parameters": resources.parameter_count(plan.strategy.network.parameters()),
-        }
-        return RunResult(summary, summary["experiences"], initial, matrix, plan.strategy, plan.scenario, directory)
-
-    def _test_sizes(self) -> list[int] | None:
-        # A stream of episodes tests on as many of each domain as are wanted, and some streams have experiences without a test.
-        scenario = self.plan.scenario
-        return None if isinstance(scenario, EpisodicScenario) else [len(each.test) for each in scenario.experiences]
-
-
-def cross_domain(plan: Plan) -> dict[str, Any]:
-    """Few-shot accuracy on another scenario's classes.
-
-    Args:
-        plan: with a test scenario.
-
-    Returns:
-        The test scenario's name, and the entries of `few_shot_accuracy`.
-    """
-    assert plan.test_scenario is not None
-    result = evaluate_episodes(plan.strategy, plan.test_scenario, batch_size=plan.evaluation.batch_size)
-    return {"scenario": plan.test_scenario.name, **result.summary["few_shot_accuracy"]}
-
-
-def attacked_episodes(plan: Plan) -> dict[str, Any]:
-    """Few-shot accuracy with support sets as they are, under noise, and attacked.
-
-    Args:
-        plan: with an adversary that can alter support sets.
-
-    Returns:
-        The adversary's name and the accuracies.
-    """
-    from runs.evaluate_attacked import attacked_episodes as attacked
-    from strategies.attacks.adversary import BoundedAdversary
-
-    assert isinstance(plan.scenario, EpisodicScenario) and isinstance(plan.attack, BoundedAdversary)
-    found = attacked(plan.strategy, plan.scenario, plan.attack, plan.randomness, plan.evaluation.batch_size)
-    return {"name": plan.resolved["attack"]["name"], **found}
-
-
-def curvature(plan: Plan) -> list[dict[str, Any]]:
-    """Relative errors of Kronecker-factored curvature against the exact one, by layer, on the last experience.
-
-    Args:
-        plan: of a run that is over.
-
-    Returns:
-        A row for each layer.
-    """
-    from strategies.penalties.curvature.diagnosis import curvature as diagnose
-
-    return diagnose(plan.strategy, plan.scenario.experiences[-1].train, plan.randomness)
 
 
 def _standing(row: list[float], index: int) -> str:

@@ -19,7 +19,7 @@ from strategies.registry import strategies
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from runs.run import RunResult
+    from runs.result import RunResult
 
 
 def run(request: Mapping[str, Any], out: Path | None, *, number: str | None, quiet: bool, resume: bool) -> None:
@@ -277,14 +277,16 @@ def evaluate(folder: Path, test_scenario: str | None, probe: str | None = None) 
         test_scenario: another few-shot scenario to test on as well.
         probe: what is measured on copies of the network.
     """
-    from runs.run import cross_domain
+    from runs.afterwards import cross_domain
+    from runs.afterwards import probe as measure_probe
+    from runs.result import put_together
     from runs.showing import tables
     from runs.simulation import take_up
 
     run = take_up(folder, test_scenario, probe)
     learned = len(run.matrix)
     again = run.test(learned)
-    result = run.result(folder)
+    result = put_together(run, folder)
     console = terminal.console()
     episodic = result.summary["setting"] == "episodic"
     if episodic:
@@ -295,7 +297,7 @@ def evaluate(folder: Path, test_scenario: str | None, probe: str | None = None) 
         console.print(f"{learner} on {result.summary['scenario']} after {learned} of {len(result.names)} experiences")
         console.print(tables.render_matrix(result.names, run.initial, [*run.matrix[:-1], again.row]))
     if probe:
-        show.probe(run.probe(), console)
+        show.probe(measure_probe(run), console)
 
 
 def compare(folders: Sequence[Path], out: Path, *, mixed: bool, formats: str = "markdown,csv,json") -> None:

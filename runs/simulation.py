@@ -13,7 +13,8 @@ from runs.controls import Controls
 from runs.interrupts import Interrupts
 from runs.plan import Plan, make_plan
 from runs.recording.store import Store, load_checkpoint
-from runs.run import Run, RunResult
+from runs.result import RunResult, put_together
+from runs.run import Run
 from runs.showing.progress import Progress
 
 
@@ -35,6 +36,7 @@ def simulate(
     defence: str | Mapping[str, Any] | None = None,
     probe: str | Mapping[str, Any] | None = None,
     diagnose: str | None = None,
+    log: str | None = None,
     out: Path | str | None = None,
     resume: bool = False,
     progress: Progress | None = None,
@@ -58,6 +60,7 @@ def simulate(
         defence: a defence's name, or a mapping with `name` and options.
         probe: what is measured in the end on copies of the network: a probe's name, or a mapping with `name` and options.
         diagnose: curvature, for the errors of Kronecker factors by layer.
+        log: further forms of the training log: csv, tensorboard, or both joined by a comma.
         out: the run's directory; none to write nothing.
         resume: go on with a run that is in `out` already.
         progress: is told what is going on.
@@ -76,7 +79,7 @@ def simulate(
         {name: {"name": value} if isinstance(value, str) else value for name, value in components.items()},
         {"scenario": {"setting": setting} if setting else {}, "train": train or {}, "evaluate": evaluate or {}},
         {"seed": seed, "device": device, "data": data, "data_root": str(data_root) if data_root else None},
-        {"imports": [str(path) for path in imports] or None, "test_scenario": test_scenario, "diagnose": diagnose},
+        {"imports": [str(path) for path in imports] or None, "test_scenario": test_scenario, "diagnose": diagnose, "log": log},
     )
     progress = progress or Progress()
     return carry_out(make_plan(request, progress), Path(out) if out else None, resume=resume, progress=progress)
@@ -100,7 +103,7 @@ def carry_out(plan: Plan, out: Path | None, *, resume: bool, progress: Progress)
         torch.cuda.reset_peak_memory_stats(plan.device)
     try:
         run = Run(plan, store, progress, controls_of(plan, out, progress) if plan.attack and plan.scenario.setting != "episodic" else {})
-        with Interrupts(run.engine):
+        with Interrupts(run.engine), run.engine.log:
             return run.go(resume)
     finally:
         progress.close()
@@ -142,7 +145,7 @@ def load(directory: Path | str) -> RunResult:
     Returns:
         The result, with the trained strategy ready to predict.
     """
-    return take_up(Path(directory)).result(Path(directory))
+    return put_together(take_up(Path(directory)), Path(directory))
 
 
 def take_up(directory: Path, test_scenario: str | None = None, probe: str | None = None) -> Run:

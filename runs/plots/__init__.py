@@ -17,6 +17,7 @@ from runs.plots.disposal import pl_by_size, pl_by_steps, trade_off
 from runs.plots.episodes import adaptation, compare_few_shot, inside, training_curve
 from runs.plots.matrix import accuracy_matrix
 from runs.plots.routing import capacity, generated_samples, task_confusion
+from runs.plots.training import training
 from runs.recording import directories
 from runs.recording.directories import Run
 from runs.recording.groups import Group
@@ -32,12 +33,14 @@ __all__ = [
     "draw_comparison",
     "forgetting_curves",
     "inside",
+    "training",
     "training_curve",
 ]
 
 PLOTS: dict[str, Callable[[Run], Figure | None]] = {
     "forgetting_curves": forgetting_curves,
     "accuracy_matrix": accuracy_matrix,
+    "training": training,
     "training_curve": training_curve,
     "adaptation": adaptation,
     "inside_episodes": inside,

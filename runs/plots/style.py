@@ -150,5 +150,9 @@ def save(drawn: Figure, path: Path) -> Path:
         text.set_parse_math(False)
     # The context is for labels of ticks, which are made while they are drawn.
     with rc_context({"text.parse_math": False}), files.replacing(path) as file:
+        # Laid out here, once: saving would go through a whole drawing to do so, and then draw.
+        if engine := drawn.get_layout_engine():
+            engine.execute(drawn)
+            drawn.set_layout_engine("none")
         drawn.savefig(file, format=path.suffix[1:], dpi=200, metadata=PLAIN.get(path.suffix, {}))
     return path

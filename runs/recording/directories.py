@@ -10,16 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runs import yaml_files
+from runs.config import ASIDE
 from runs.showing import tables
 from scenarios.errors import UserError, shortened
 from strategies.registry import strategies
 
 if TYPE_CHECKING:
     import numpy
-
-PLACES = ("seed", "data_root", "imports")
-"""Entries of a configuration that do not tell two experiments apart: the seed, and where things lie."""
-
 
 @dataclass(frozen=True, eq=False)
 class Run:
@@ -102,7 +99,7 @@ def read(directory: Path) -> Run:
     needed = {"scenario", "strategy", "setting", "seed", "data"}
     if not isinstance(summary, dict) or not isinstance(options, dict) or not needed <= summary.keys():
         raise UserError(f"the run {directory} cannot be read (its summary needs {', '.join(sorted(needed))}): repeat it")
-    return Run(directory, summary, {key: value for key, value in flat(options) if key not in PLACES})
+    return Run(directory, summary, {key: value for key, value in flat(options) if key not in ("seed", *ASIDE)})
 
 
 def find(directories: Iterable[Path]) -> list[Run]:

@@ -127,6 +127,19 @@ def append(path: Path, text: str) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Read a file of one JSON object a line.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The objects; none where there is no file.
+    """
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [json.loads(line) for line in text.splitlines()]
+
+
 def length(path: Path) -> int:
     """The length of a file.
 

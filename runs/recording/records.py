@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runs.config import ASIDE
 from runs.recording import files
 from runs.recording.code import ROOT
 from runs.recording.directories import flat
@@ -24,9 +25,6 @@ MOST_BYTES = 4096
 """A line is no longer than this."""
 MOST_VALUES = 16
 """Lists in a summary that are longer, and lists of lists, are bulk."""
-PLACES = ("data_root", "imports")
-"""Entries of a configuration that say where things lie."""
-
 
 @dataclass(frozen=True, eq=False)
 class Record:
@@ -125,7 +123,7 @@ def of_directory(directory: Path, scale: str, row: str) -> Record:
         scale,
         row,
         int(config["seed"]),
-        {key: value for key, value in config.items() if key not in PLACES},
+        {key: value for key, value in config.items() if key not in ASIDE},
         without_bulk(summary),
         {key: environment[key] for key in kept if key in environment},
         hashlib.sha256((directory / "metrics.jsonl").read_bytes()).hexdigest(),
@@ -238,7 +236,7 @@ def outdated(record: Record, request: Mapping[str, Any]) -> list[str]:
         return ["the version that made it did not write down what its recommendations follow from"]
     recommend = for_episodes if record.summary["setting"] == "episodic" else for_streams
     resolved = resolve(request, recommend(record.summary["data"]))
-    asked = {name: value for name, value in scalars(request).items() if name not in PLACES}
+    asked = {name: value for name, value in scalars(request).items() if name not in ASIDE}
     today = dict(flat(json.loads(json.dumps({**resolved.as_dict(), **asked}))))
     was = {path: value for path, value in flat(record.config) if path not in ("seed", "device")}
     sections = {"scenario": resolved.scenario, "strategy": resolved.strategy, "network": resolved.network, **resolved.optional}

@@ -209,7 +209,7 @@ FORMAT = "palimpsest-3"
 
 
 def comparable(resolved: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes two configurations the same run: all but where data and code lie.
+    """What makes two configurations the same run: all but `config.ASIDE`, and where data of one's own lie.
 
     Args:
         resolved: a configuration.
@@ -222,7 +222,7 @@ def comparable(resolved: Mapping[str, Any]) -> dict[str, Any]:
     for entries, name in names:
         if found := config.OWN.fullmatch(str(entries.get(name, ""))):
             entries[name] = found[1] + Path(found[2]).name
-    return {key: value for key, value in plain.items() if key not in ("data_root", "imports")}
+    return {key: value for key, value in plain.items() if key not in config.ASIDE}
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[str]:

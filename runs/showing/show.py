@@ -11,7 +11,7 @@ from strategies.registry import strategies
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from runs.run import RunResult
+    from runs.result import RunResult
 
 PROBED = ("pl_accuracy", "feature_probe", "few_shot_probe")
 """Entries of a summary that a probe gives."""

@@ -15,7 +15,7 @@ import torch
 
 from runs import simulate
 from runs.engine import finite
-from runs.run import RunResult
+from runs.result import RunResult
 from scenarios.errors import UserError
 from strategies.registry import strategies
 from tests.matrix.cells import LEARNERS, MLP, ONLY_IN, QUICK, STREAMS, merged, refusal

@@ -19,7 +19,7 @@ from tests.runs.command import call
 QUICK = ["--scenario", "split-digits", "--strategy", "naive", "--set", "train.epochs=1", "--set", "network.hidden=16"]
 
 OPTIONS = {
-    "": "--attack --config --data --data-root --defence --device --diagnose --dry-run --help --import --jobs --network --out --probe "
+    "": "--attack --config --data --data-root --defence --device --diagnose --dry-run --help --import --jobs --log --network --out --probe "
     "--quiet --resume --scenario --seed --seeds --set --setting --strategy --test-scenario -h",
     "sweep": "--dry-run --help --jobs --out --quiet --threads",
     "list": "--help --import",
@@ -113,7 +113,7 @@ def test_a_run_writes_what_the_design_says(tmp_path: Path) -> None:
     code, out, error = simulate(*QUICK, "--out", "run", folder=tmp_path)
     assert code == 0, error
     written = {path.name for path in (tmp_path / "run").iterdir()}
-    files = {"config.yaml", "environment.json", "metrics.jsonl", "summary.json", "accuracy_matrix.csv", "checkpoint.pt"}
+    files = {"config.yaml", "environment.json", "metrics.jsonl", "training.jsonl", "summary.json", "accuracy_matrix.csv", "checkpoint.pt"}
     assert files | {"plots"} <= written
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert {"scenario", "strategy", "setting", "seed", "data", "average_accuracy", "average_forgetting"} <= set(summary)

@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 
+from runs.afterwards import probe as measure_probe
 from runs.engine import InterruptedRunError
 from runs.plan import make_plan
 from runs.probing import cache
@@ -87,11 +88,11 @@ def test_what_was_seen_after_each_experience_outlives_the_run_and_a_run_without_
     first = run("features", out=tmp_path / "with")
     run("none", out=tmp_path / "without")
     again = take_up(tmp_path / "with", probe="features")
-    assert again.probe() == {"feature_probe": first.summary["feature_probe"]}
+    assert measure_probe(again) == {"feature_probe": first.summary["feature_probe"]}
     kept = again.plan.probe.state_dict()
     again.plan.probe.load_state_dict({**kept, "options": {**kept["options"], "iterations": 11}})
     assert again.plan.probe.then == {}, "what was measured with other options is not mixed with these"
-    later = take_up(tmp_path / "without", probe="features").probe()["feature_probe"]
+    later = measure_probe(take_up(tmp_path / "without", probe="features"))["feature_probe"]
     assert "cka" not in later and "linear_probe_then" not in later and len(later["cka_initial"]) == 5
 
 

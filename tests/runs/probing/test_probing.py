@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import scenarios
+from runs.afterwards import probe as measure_probe
 from runs.engine import InterruptedRunError
 from runs.plan import make_plan
 from runs.probing import cache, trials
@@ -181,7 +182,7 @@ def test_killed_in_the_middle_and_resumed_gives_the_same_bits_and_numbers(sign, 
     for key in ("pl_accuracy", "unlearning", "disposal"):
         assert json.dumps(again.summary[key]) == json.dumps(whole.summary[key])
     taken = take_up(tmp_path / "run", probe="piggyback")
-    assert taken.probe()["pl_accuracy"] == again.summary["pl_accuracy"]
+    assert measure_probe(taken)["pl_accuracy"] == again.summary["pl_accuracy"]
 
 
 def test_without_disposal_the_source_is_there_more_of_it_with_more_examples_and_more_than_a_network_knows_that_never_saw_it():
