@@ -78,7 +78,8 @@ def _broken(rows: list[dict[str, Any]], key: str) -> tuple[list[float], list[flo
 
 
 def _experiences(panels: Any, rows: list[dict[str, Any]]) -> None:
-    begins, last = {}, 0
+    begins: dict[int, int] = {}
+    last = 0
     for row in rows:
         begins.setdefault(row["experience"], last)
         last = row["step"]
