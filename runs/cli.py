@@ -214,7 +214,9 @@ def recipe(
 def main() -> None:
     """Run the command line: what goes wrong becomes one line and an exit code (2 a mistake, 3 a run that stopped, 130 Ctrl-C)."""
     from runs.showing import terminal
+    from runs.starting import ending_quickly
 
+    ending_quickly()
     with terminal.steady(), _Interrupt() as interrupt:
         try:
             code = _command()

@@ -257,7 +257,10 @@ class Engine:
                 result = update.loss(batch)
         else:
             result = update.loss(batch)
-        optimizer.zero_grad(set_to_none=True)
+        # As the optimiser's own zero_grad, whose bookkeeping costs a twentieth of a small network's step.
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
         result.loss.backward()
         if self.hooks:
             self.hooks.gradient(batch, optimizer)

@@ -98,7 +98,10 @@ def eager(kind: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimi
         wrapped = getattr(method, "__wrapped__", None)
         if wrapped is not None and getattr(method, "__module__", "") == wrapped.__module__ and not hasattr(wrapped, "__dynamo_disable"):
             wrapped.__dynamo_disable = wrapped
-    return type(kind.__name__, (kind,), {"step": torch.no_grad()(step), "__module__": kind.__module__})
+    plain = torch.no_grad()(step)
+    # Torch would wrap it once more, in a label for its profiler.
+    plain.hooked = True
+    return type(kind.__name__, (kind,), {"step": plain, "__module__": kind.__module__})
 
 
 def _begin_momentum(optimizer: torch.optim.Optimizer) -> None:

@@ -8,10 +8,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runs import config, stopping
+from runs import config, early, stopping
 from runs.recording import files, seeds
 from runs.recording.seeds import Seeds
 from runs.showing import show, terminal
+from runs.starting import importing
 from runs.stopping import StoppedError
 from scenarios.errors import UserError, nearest, shortened
 from strategies.registry import strategies
@@ -176,13 +177,14 @@ def one(
 
     again = again or stopping.command("simulate resume", folder)
     progress = Progress() if quiet else Terminal(console)
-    progress.say(f"{config.named(request, 'strategy')[0]} on {config.named(request, 'scenario')[0]}: starting")
+    early.check(request)
     # Torch takes seconds to import: the user has read the first line by then. Matplotlib waits until there is something to draw.
-    from runs.engine import DivergenceError, InterruptedRunError
-    from runs.plan import make_plan
-    from runs.simulation import carry_out
+    with progress.starting(f"{config.named(request, 'strategy')[0]} on {config.named(request, 'scenario')[0]}: starting"), importing():
+        from runs.engine import DivergenceError, InterruptedRunError
+        from runs.plan import make_plan
+        from runs.simulation import carry_out
 
-    plan = make_plan(request, progress)
+        plan = make_plan(request, progress)
     progress.say(
         f"{plan.scenario.name}, setting {plan.scenario.setting}: {len(plan.scenario)} experiences of {plan.scenario.data['name']} "
         f"({plan.scenario.data['origin']} data); {strategies.shown(plan.resolved['strategy']['name'])} "
@@ -192,7 +194,8 @@ def one(
     try:
         before()
         result = carry_out(plan, folder, resume=resume, progress=progress)
-        from runs import plots
+        with importing():
+            from runs import plots
 
         plots.draw(folder)
     except InterruptedRunError:

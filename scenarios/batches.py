@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from scenarios.augmentation import Augmentation
 from scenarios.experience import Batch, Examples
 
 GeneratorFor = Callable[[str], torch.Generator]
-Augmentation = Literal["none", "flip", "crop", "crop-flip"]
 
 
 class BatchSource(Protocol):

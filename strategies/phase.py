@@ -1,7 +1,7 @@
 """Phases: how a strategy says what it does. The engine in `runs` carries them out; it alone has a loop.
 
 A phase is a number of passes over a source of batches. In each step every update computes its loss, and its optimiser moves its parameters;
-a phase without updates only observes (curvature, batch-norm statistics).
+a phase without updates only observes (curvature, batch-norm statistics). This imports no torch: options are checked before it comes.
 """
 
 from __future__ import annotations
@@ -9,14 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from torch import Tensor
-from torch.nn import Parameter
-
-from scenarios.batches import Augmentation, BatchSource
-from scenarios.experience import Batch
+from scenarios.augmentation import Augmentation
 from scenarios.options import option
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Parameter
+
+    from scenarios.batches import BatchSource
+    from scenarios.experience import Batch
 
 ScheduleKind = Literal["constant", "cosine", "linear", "step", "multistep"]
 

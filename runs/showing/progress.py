@@ -6,9 +6,10 @@ second.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runs.showing.remaining import Remaining, clock_face
 
@@ -98,6 +99,17 @@ class Progress:
             name: its name.
             line: how the learner stands now.
         """
+
+    def starting(self, line: str) -> contextlib.AbstractContextManager[Any]:
+        """While it lasts, the run is got ready.
+
+        Args:
+            line: what is run.
+
+        Returns:
+            A context.
+        """
+        return contextlib.nullcontext()
 
     def say(self, line: str) -> None:
         """Tell the user something.
@@ -199,6 +211,20 @@ class Terminal(Progress):
         """
         self.remaining.end_experience()
         self.say(f"learned {index + 1}/{self.remaining.experiences} ({name}): {line}{self._left(', about {} left')}")
+
+    def starting(self, line: str) -> contextlib.AbstractContextManager[Any]:
+        """Say so; on a terminal until it is got ready, or a mistake is found.
+
+        Args:
+            line: what is run.
+
+        Returns:
+            A context.
+        """
+        if self.console.is_terminal:
+            return self.console.status(line)
+        self.say(line)
+        return contextlib.nullcontext()
 
     def say(self, line: str) -> None:
         """Print a line above those that are kept up to date.

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import torch
 
-from scenarios.batches import Augmentation, GeneratorFor, Shuffled, augmenter
+from scenarios.augmentation import Augmentation
+from scenarios.batches import GeneratorFor, Shuffled, augmenter
 from scenarios.experience import Batch, Examples
 
 
