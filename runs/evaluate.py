@@ -79,7 +79,13 @@ def evaluate(
                 rows.append({"metric": f"accuracy_{name}", "value": value / total, "on_experience": experience.index})
                 if name == scenario.setting:
                     row[experience.index] = value / total
-    return Evaluation(row, rows, finite=not any(bad for *_, bad in values))
+    return Evaluation(row, rows, _with_labels(rows, scenario), finite=not any(bad for *_, bad in values))
+
+
+def _with_labels(rows: list[dict[str, Any]], scenario: Scenario) -> dict[str, float]:
+    # Class-incremental tables have a second column: what the same answers are worth among each experience's own outputs.
+    known = [row["value"] for row in rows if row["metric"] == "accuracy_task"]
+    return {"average_accuracy_task": sum(known) / len(known)} if scenario.setting == "class" and len(known) == len(scenario) else {}
 
 
 def _correct(strategy: Strategy, scenario: Scenario, experience: Experience, learned: int, batch_size: int, side: str) -> Tensor:

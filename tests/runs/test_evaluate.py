@@ -42,6 +42,15 @@ def test_accuracy_with_and_without_the_task_label_stand_in_the_rows() -> None:
         assert found["accuracy_class", index] <= found["accuracy_task", index]
 
 
+def test_a_class_incremental_summary_says_what_the_answers_are_worth_with_task_labels() -> None:
+    strategy = prepared("naive", make_setup(tiny_scenario("class")))
+    run_stream(strategy)
+    result = evaluate(strategy, strategy.setup.scenario, 3, batch_size=100)
+    values = [row["value"] for row in result.rows if row["metric"] == "accuracy_task"]
+    assert result.summary == {"average_accuracy_task": sum(values) / 3}
+    assert evaluate(strategy, strategy.setup.scenario, 1, batch_size=100, only_seen=True).summary == {}
+
+
 def test_only_seen_leaves_the_others_empty() -> None:
     strategy = prepared("naive", make_setup(tiny_scenario("task")))
     result = evaluate(strategy, strategy.setup.scenario, 1, batch_size=100, only_seen=True)
