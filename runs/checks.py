@@ -13,6 +13,7 @@ from scenarios.errors import UserError
 from strategies.defences.defence import Defence
 from strategies.networks.norms import norms
 from strategies.phase import TrainConfig
+from strategies.registry import strategies
 
 
 def check_options(scenario: Any, train: TrainConfig, evaluation: EvaluateConfig) -> None:
@@ -41,6 +42,33 @@ def check_options(scenario: Any, train: TrainConfig, evaluation: EvaluateConfig)
             f"every experience has one class, so that in setting '{scenario.setting}' each answer is right by construction; "
             "choose --setting class, or fewer scenario.tasks"
         )
+
+
+def check_online(scenario: Any, chosen: Resolved) -> None:
+    """Refuse what would tell a learner of an online stream where experiences end, or show it an example twice.
+
+    Args:
+        scenario: what will be met.
+        chosen: the components of the run.
+
+    Raises:
+        UserError: there is something of the kind.
+    """
+    if not getattr(scenario, "online", False):
+        return
+    if chosen.strategy.component.needs_boundaries:
+        free = [name for name in strategies.names() if not any(map(str.isupper, name)) and _without_boundaries(name)]
+        line = f"strategy '{chosen.strategy.name}' must be told where an experience ends, and scenario.online does not tell"
+        raise UserError(f"{line}; these need no word of it: {', '.join(free)}")
+    if chosen.train.epochs != 1 or chosen.train.iterations:
+        raise UserError("scenario.online is one pass over the stream; leave train.epochs and train.iterations out")
+    if chosen.train.schedule != "constant" or chosen.train.warmup or chosen.train.reset_optimizer:
+        raise UserError("a schedule or a reset with each experience tells where it ends, and scenario.online does not; leave them out")
+
+
+def _without_boundaries(name: str) -> bool:
+    component = strategies.load(name)[0]
+    return "class" in component.settings and not component.needs_boundaries
 
 
 def check_features(scenario: Any, chosen: Resolved) -> None:

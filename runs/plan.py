@@ -14,7 +14,7 @@ import torch
 
 from runs import config, optimizers
 from runs.building import Builder
-from runs.checks import check_batches, check_features, check_options
+from runs.checks import check_batches, check_features, check_online, check_options
 from runs.config import EvaluateConfig
 from runs.contest import check, outfit
 from runs.probing.probing import check as check_probe
@@ -101,6 +101,7 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
 
     check_options(scenario, chosen.train, chosen.evaluation)
     check_features(scenario, chosen)
+    check_online(scenario, chosen)
     builder = Builder(network.name, network.options, scenario, randomness, device)
     attack, defence = (chosen.component(name) for name in ("attack", "defence"))
     scenario = outfit(scenario.to(device, builder.channels_last), attack, defence)

@@ -34,7 +34,7 @@ class BatchSource(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Shuffled:
-    """Every example once a pass, in a new order each time; the last batch may be smaller.
+    """Every example once a pass, in a new order each time unless the order counts; the last batch may be smaller.
 
     A last batch of a single example joins the one before it: a batch norm has nothing to normalise by in one example.
 
@@ -43,12 +43,14 @@ class Shuffled:
         batch_size: examples a batch.
         augmentation: what is done to the pixels.
         drop_last: leave the smaller last batch out (where a method needs batches of one size).
+        in_order: keep the order of the selection in every pass.
     """
 
     examples: Examples
     batch_size: int
     augmentation: Augmentation = "none"
     drop_last: bool = False
+    in_order: bool = False
 
     @property
     def sizes(self) -> list[int]:
@@ -80,7 +82,9 @@ class Shuffled:
         Returns:
             For each batch int64 [B], positions in the selection.
         """
-        order = torch.randperm(len(self.examples), generator=generator_for("order")).to(self.examples.rows.device)
+        count = len(self.examples)
+        order = torch.arange(count) if self.in_order else torch.randperm(count, generator=generator_for("order"))
+        order = order.to(self.examples.rows.device)
         return list(order[: sum(self.sizes)].split(self.sizes))
 
     def epoch(self, generator_for: GeneratorFor) -> Iterator[Batch]:

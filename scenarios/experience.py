@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -251,6 +252,7 @@ class Scenario:
         data: `name`, `origin`, `fingerprint` and `verified` of the data.
         input_shape: shape of one image, (C, H, W).
         recommended: options of a run (path to value) that suit this scenario where the user says nothing.
+        online: whether examples come once, in their order, and nobody says where an experience ends.
     """
 
     name: str
@@ -259,6 +261,7 @@ class Scenario:
     data: dict[str, Any]
     input_shape: tuple[int, int, int]
     recommended: dict[str, Any] = field(default_factory=dict)
+    online: bool = False
 
     def __len__(self) -> int:
         return len(self.experiences)
@@ -272,9 +275,9 @@ class Scenario:
 
     @property
     def blocks(self) -> tuple[range, ...]:
-        """The blocks of the head: the outputs of each experience, or one block for all in setting `domain`."""
-        ranges = [experience.outputs for experience in self.experiences]
-        return tuple(dict.fromkeys(ranges))
+        """The blocks of the head: the outputs that come with each experience; one block for all in setting `domain`."""
+        edges = {edge for experience in self.experiences for edge in (experience.outputs.start, experience.outputs.stop)}
+        return tuple(range(*edge) for edge in pairwise(sorted(edges)))
 
     @property
     def num_outputs(self) -> int:
@@ -288,8 +291,11 @@ class Scenario:
             index: the experience.
 
         Returns:
-            Its own outputs in settings `task` and `domain`, all seen so far in setting `class`.
+            Its own outputs in settings `task` and `domain`, all seen so far in setting `class`; there, of an online stream, simply all,
+            for which of them have been seen would tell its boundaries.
         """
+        if self.online:
+            return range(0, self.num_outputs)
         outputs = self.experiences[index].outputs
         return range(0, outputs.stop) if self.setting == "class" else outputs
 

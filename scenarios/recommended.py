@@ -14,7 +14,7 @@ def for_streams(data: Mapping[str, Any]) -> dict[str, object]:
 
     Args:
         data: with `shape`, that of an image (C, H, W), and `examples`, the number of training images; with `roles`, if it is a transfer,
-            and `kind`, if these are features.
+            `kind`, if these are features, and `online`, if it is an online stream (batches of 10: Aljundi et al. 2019).
 
     Returns:
         Options of a run (path to value).
@@ -24,6 +24,9 @@ def for_streams(data: Mapping[str, Any]) -> dict[str, object]:
         epochs = 10 if data["shape"][0] == 1 else 15
         plain = {key: value for key, value in data.items() if key != "roles"}
         return {**for_streams(plain), "train.epochs": epochs, "probe": "piggyback"}
+    if data.get("online"):
+        offline = for_streams({key: value for key, value in data.items() if key != "online"})
+        return {**offline, "train.epochs": 1, "train.batch_size": 10, "train.schedule": "constant"}
     if data.get("kind") == "features":
         return {"network": "mlp", "train.optimizer": "adam", "train.learning_rate": 1e-3}
     if data["shape"][0] == 1:

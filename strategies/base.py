@@ -60,6 +60,8 @@ class Strategy:
     """Whether `logits` depends on the task label; if not, one pass answers with and without it."""
     needs_label: bool = False
     """Whether `logits` cannot answer without the task label."""
+    needs_boundaries: ClassVar[bool] = True
+    """Whether the method must be told where an experience ends, which nobody does in an online stream."""
 
     setup: Setup
     network: Network
@@ -154,7 +156,8 @@ class Strategy:
         Returns:
             The source of batches.
         """
-        return Shuffled(examples, self.setup.train.batch_size, self.setup.train.augmentation)
+        train = self.setup.train
+        return Shuffled(examples, train.batch_size, train.augmentation, in_order=self.setup.scenario.online)
 
     def logits(self, x: Tensor, task: int | None = None) -> Tensor:
         """Answer, in evaluation mode.

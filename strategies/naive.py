@@ -7,3 +7,5 @@ from strategies.base import Strategy
 
 class Naive(Strategy):
     """Fine-tuning on each experience in turn."""
+
+    needs_boundaries = False

@@ -144,7 +144,7 @@ def decode_images(
                 moving.append(path)
             return form.read(image, scale)
 
-    pixels = _room((len(images), 1 if form.grey else 3, form.height, form.width), report)
+    pixels = room((len(images), 1 if form.grey else 3, form.height, form.width), report)
     with _no_bombs(), ThreadPoolExecutor() as pool:
         for i, image in enumerate(pool.map(read, range(len(images)))):
             if image is not None:
@@ -170,7 +170,19 @@ def _about_frames(moving: list[Path], of: int) -> list[str]:
     return [f"{len(moving)} of {of} images have more than one frame or page ({min(moving)}): the first is read, the others are left out"]
 
 
-def _room(shape: tuple[int, ...], report: Callable[[str], None]) -> Pixels:
+def room(shape: tuple[int, ...], report: Callable[[str], None]) -> Pixels:
+    """Make room for images on disk, in a file without a name that goes with the process.
+
+    Args:
+        shape: of the array.
+        report: is told where they are kept in memory instead.
+
+    Returns:
+        uint8 of that shape.
+
+    Raises:
+        UserError: there is no room on the disk, and the array is too large to be kept in memory unasked.
+    """
     size = math.prod(shape)
     try:
         with tempfile.TemporaryFile() as file:

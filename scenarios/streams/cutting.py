@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,9 +17,11 @@ from scenarios.options import option
 from scenarios.random import Randomness
 from scenarios.recommended import for_streams
 from scenarios.storage import Storage, View
+from scenarios.streams.arrival import arriving, blur
 from scenarios.streams.request import Request, image_size
-from scenarios.streams.selecting import blur, hold_out, limit, limit_by_class
+from scenarios.streams.selecting import hold_out, limit, limit_by_class
 from scenarios.streams.shaping import Normalise, normalisation
+from scenarios.streams.spoiling import NoiseKind, mislabelled, thinned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,11 @@ class StreamConfig:
             experience alone (first), pixels to [0, 1] (unit), or by their kind (auto): standard for colour, features as they are.
         size: what images are brought to: 32, or 32x48 (width x height); none for the set's own size, in a folder the commonest.
         seed: of class orders, permutations and splits; none for the run's seed.
+        long_tail: training examples of the largest class for one of the smallest; the others lie between, on an exponential.
+        long_tail_order: which classes are large: those met first (ordered), or any (shuffled).
+        label_noise: share of each class's training examples, in each experience, that have a wrong label. Tests are untouched.
+        label_noise_kind: any other class of the experience (symmetric), or the next one (pairs).
+        online: one pass, in the order of arrival, and no word of where an experience ends: for learners that do not ask for it.
     """
 
     setting: Setting = "task"
@@ -45,9 +51,20 @@ class StreamConfig:
     normalise: Normalise = "auto"
     size: str | None = None
     seed: int | None = None
+    long_tail: float = option(1.0, low=1)
+    long_tail_order: Literal["ordered", "shuffled"] = "shuffled"
+    label_noise: float = option(0.0, low=0, high=1)
+    label_noise_kind: NoiseKind = "symmetric"
+    online: bool = False
 
     def __post_init__(self) -> None:
         image_size(self.size)
+        if self.online and self.setting == "task":
+            raise UserError("scenario.online tells no boundaries, and a task label would; choose --setting class or domain")
+        if self.long_tail == 1 and self.long_tail_order != "shuffled":
+            raise UserError("scenario.long_tail_order says which classes a long tail leaves large; set scenario.long_tail as well")
+        if not self.label_noise and self.label_noise_kind != "symmetric":
+            raise UserError("scenario.label_noise_kind says what wrong labels there are; set scenario.label_noise as well")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +74,20 @@ class Cut:
     Attributes:
         classes: class indices of the storage, in the order of the experience's outputs.
         name: what the experience is called; by default its classes.
+        labels: what its outputs are called; by default as the classes are.
+        train: int64 [n], the rows that are learned from; None for all of the classes.
+        test: int64 [n], the rows that are tested on; None for all of the classes.
+        targets: the outputs of its classes, in a stream in which they come back; None for outputs of its own, after those before.
+        seen: how many outputs have been met with it, in such a stream.
     """
 
     classes: tuple[int, ...]
     name: str | None = None
+    labels: tuple[str, ...] | None = None
+    train: Tensor | None = None
+    test: Tensor | None = None
+    targets: tuple[int, ...] | None = None
+    seen: int = 0
 
     def called(self, images: ImageSet) -> str:
         """What the experience is called.
@@ -84,6 +111,7 @@ def build_stream(
     *,
     view: View | None = None,
     blurry: float = 0.0,
+    gaussian: float = 0.0,
     recommended: Mapping[str, object] | None = None,
 ) -> Scenario:
     """Cut a stream out of one storage.
@@ -96,32 +124,41 @@ def build_stream(
         cuts: the experiences, in order.
         view: how images are seen, by experience.
         blurry: share of each experience's training examples that come from its neighbours.
+        gaussian: standard deviation of the times, in experiences, at which the examples of an experience arrive; 0 for sharp boundaries.
         recommended: options of a run that suit the scenario.
 
     Returns:
         The scenario.
     """
     _check_halves(train)
-    outputs = _outputs(config.setting, cuts)
+    randomness = stream_randomness(config, request)
     where = [class_rows(images) for images in (train, test)]
     _check_classes(train, cuts, *where)
+    where[0] = thinned(where[0], _in_order(cuts), config.long_tail, config.long_tail_order, randomness.generator("long tail"))
+    outputs, targets = _outputs(config.setting, cuts)
     scale, shift = _normalisation(config, request, train, torch.cat([where[0][c] for c in cuts[0].classes]))
-    sides = [Storage(images, view or View(), scale, shift) for images in (train, test)]
-    learned, tested = ([_examples(side, rows, *of) for of in zip(cuts, outputs, count())] for side, rows in zip(sides, where))
-    randomness = stream_randomness(config, request)
+    storages = [Storage(images, view or View(), scale, shift) for images in (train, test)]
+    learned, tested = (
+        [_examples(storage, rows, cut.classes, own, mine, i) for i, (cut, own, mine) in enumerate(zip(cuts, targets, chosen))]
+        for storage, rows, chosen in zip(storages, where, ([cut.train for cut in cuts], [cut.test for cut in cuts]))
+    )
     learned = [limit_by_class(part, config.train_examples, randomness.generator("train examples", i)) for i, part in enumerate(learned)]
     tested = [limit(part, config.test_examples, randomness.generator("test examples", i)) for i, part in enumerate(tested)]
-    names = [tuple(train.class_names[c] for c in cut.classes) for cut in cuts]
-    halves = [
-        hold_out(part, config.validation_share, own, randomness.generator("validation", i))
-        for i, (part, own) in enumerate(zip(learned, names))
-    ]
-    learned = blur([rest for rest, _ in halves], blurry, randomness.generator("blurry"))
+    names = _names(train, cuts, targets)
+    halves = [hold_out(part, config.validation_share, names[i], randomness.generator("validation", i)) for i, part in enumerate(learned)]
+    learned = [rest for rest, _ in halves]
+    if config.label_noise:
+        kind, share = config.label_noise_kind, config.label_noise
+        learned = [mislabelled(part, share, kind, randomness.generator("label noise", i)) for i, part in enumerate(learned)]
+    learned = blur(learned, blurry, randomness.generator("blurry"))
+    learned = arriving(learned, gaussian, config.online, randomness)
     experiences = tuple(
-        Experience(i, cut.called(train), outputs[i], names[i], learned[i], halves[i][1], tested[i]) for i, cut in enumerate(cuts)
+        Experience(i, cut.called(train), outputs[i], tuple(names[i][output] for output in outputs[i]), learned[i], halves[i][1], tested[i])
+        for i, cut in enumerate(cuts)
     )
-    data = _data(train, test)
-    return Scenario(request.name, config.setting, experiences, data, train.shape, {**for_streams(data), **(recommended or {})})
+    data = {**_data(train, test), **({"online": True} if config.online else {})}
+    recommended = {**for_streams(data), **(recommended or {})}
+    return Scenario(request.name, config.setting, experiences, data, train.shape, recommended, config.online)
 
 
 def stream_randomness(config: StreamConfig, request: Request) -> Randomness:
@@ -137,14 +174,30 @@ def stream_randomness(config: StreamConfig, request: Request) -> Randomness:
     return Randomness(request.seed if config.seed is None else config.seed)
 
 
-def _outputs(setting: Setting, cuts: Sequence[Cut]) -> list[range]:
+def _outputs(setting: Setting, cuts: Sequence[Cut]) -> tuple[list[range], list[tuple[int, ...]]]:
+    # The outputs that belong to each experience, and that of each of its classes.
+    if cuts[0].targets is not None:
+        whole = cuts[-1].seen
+        ranges = [range(whole if setting == "domain" else cut.seen) for cut in cuts]
+        return ranges, [cut.targets or () for cut in cuts]
     widths = [len(cut.classes) for cut in cuts]
-    if setting != "domain":
-        return [range(sum(widths[:i]), sum(widths[: i + 1])) for i in range(len(cuts))]
-    if len(set(widths)) > 1:
+    if setting == "domain" and len(set(widths)) > 1:
         line = f"setting 'domain' needs equally many classes in every experience, not {sorted(set(widths))}"
         raise UserError(f"{line}; choose task or class")
-    return [range(width) for width in widths]
+    starts = [0 if setting == "domain" else sum(widths[:i]) for i in range(len(cuts))]
+    ranges = [range(start, start + width) for start, width in zip(starts, widths)]
+    return ranges, [tuple(own) for own in ranges]
+
+
+def _names(images: ImageSet, cuts: Sequence[Cut], targets: Sequence[tuple[int, ...]]) -> list[dict[int, str]]:
+    # What the outputs are called: an experience's own as it calls them, the others as whoever has them does.
+    own = [dict(zip(to, cut.labels or [images.class_names[c] for c in cut.classes])) for cut, to in zip(cuts, targets)]
+    everywhere = {output: name for names in reversed(own) for output, name in names.items()}
+    return [{**everywhere, **names} for names in own]
+
+
+def _in_order(cuts: Sequence[Cut]) -> list[int]:
+    return list(dict.fromkeys(c for cut in cuts for c in cut.classes))
 
 
 def class_rows(images: ImageSet) -> list[Tensor]:
@@ -168,17 +221,22 @@ def _normalisation(config: StreamConfig, request: Request, train: ImageSet, firs
     return normalisation(config.normalise, measured)
 
 
-def _examples(storage: Storage, where: Sequence[Tensor], cut: Cut, outputs: range, task: int) -> Examples:
-    rows = torch.cat([where[c] for c in cut.classes])
-    targets = torch.cat([torch.full((len(where[c]),), output) for c, output in zip(cut.classes, outputs)])
-    return Examples(storage, rows, targets, torch.full((len(rows),), task), task)
+def _examples(
+    storage: Storage, where: Sequence[Tensor], classes: Sequence[int], targets: Sequence[int], rows: Tensor | None, task: int
+) -> Examples:
+    everything = torch.cat([where[c] for c in classes])
+    # A long tail has taken some of a class's rows away, also of those that a stream has chosen itself.
+    rows = everything if rows is None else rows[torch.isin(rows, everything)]
+    places = torch.full((len(where),), -1)
+    places[list(classes)] = torch.tensor(targets)
+    return Examples(storage, rows, places[storage.images.labels[rows]], torch.full((len(rows),), task), task)
 
 
 def _check_classes(images: ImageSet, cuts: Sequence[Cut], learned: Sequence[Tensor], tested: Sequence[Tensor]) -> None:
     for i, cut in enumerate(cuts):
         for c in cut.classes:
-            for rows, kind in ((learned[c], "training"), (tested[c], "test")):
-                if not len(rows):
+            for rows, chosen, kind in ((learned[c], cut.train, "training"), (tested[c], cut.test, "test")):
+                if chosen is None and not len(rows):
                     line = f"class '{images.class_names[c]}' of '{images.name}' has no {kind} image, which experience {i} needs"
                     raise UserError(f"{line}; add some, or take the class away")
 

@@ -1,13 +1,15 @@
-"""Which examples of its classes an experience has: limits, what is held out for validation, blurred boundaries."""
+"""Which examples of its classes an experience has: limits, shares, and what is held out for validation."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
+from torch import Tensor
 
 from scenarios.errors import UserError
-from scenarios.experience import Examples, concatenate
+from scenarios.experience import Examples
+from scenarios.random import Randomness
 
 
 def limit_by_class(examples: Examples, count: int | None, generator: torch.Generator) -> Examples:
@@ -54,13 +56,13 @@ def limit(examples: Examples, count: int | None, generator: torch.Generator) -> 
     return examples.select(torch.randperm(len(examples), generator=generator)[:count].sort().values)
 
 
-def hold_out(examples: Examples, share: float, names: Sequence[str], generator: torch.Generator) -> tuple[Examples, Examples]:
+def hold_out(examples: Examples, share: float, names: Mapping[int, str], generator: torch.Generator) -> tuple[Examples, Examples]:
     """Divide examples at random into those to learn from and those to select on.
 
     Args:
         examples: of an experience.
         share: of those to select on.
-        names: the classes, in the order of the targets.
+        names: what the targets are called.
         generator: decides.
 
     Returns:
@@ -75,7 +77,7 @@ def hold_out(examples: Examples, share: float, names: Sequence[str], generator: 
     lacking = sorted(set(examples.targets.tolist()) - set(learned.targets.tolist()))
     asked = f"scenario.validation_share={share:g}"
     if lacking:
-        name = names[lacking[0] - int(examples.targets.min())]
+        name = names[lacking[0]]
         have = int((examples.targets == lacking[0]).sum())
         raise UserError(f"{asked} leaves class '{name}' without a training example (it has {have}); choose less, or give it more images")
     if share and not count:
@@ -83,28 +85,25 @@ def hold_out(examples: Examples, share: float, names: Sequence[str], generator: 
     return learned, held
 
 
-def blur(parts: list[Examples], share: float, generator: torch.Generator) -> list[Examples]:
-    """Let examples go to the neighbours of their experience: half of the share each way, at the ends of the stream all one way.
+def shared_out(where: Sequence[Tensor], parts: int, randomness: Randomness, *purpose: str) -> list[Tensor]:
+    """Share each class out at random among as many parts.
 
     Args:
-        parts: the training examples of each experience.
-        share: of an experience's examples that leave it.
-        generator: decides.
+        where: the rows of each class.
+        parts: how many there are.
+        randomness: of the stream.
+        purpose: what for.
 
     Returns:
-        The training examples of each experience.
+        The rows of each part: of every class as many as the others have, but for one.
     """
-    if not share or len(parts) < 2:
-        return parts
-    arriving: list[list[Examples]] = [[] for _ in parts]
-    for i, part in enumerate(parts):
-        order = torch.randperm(len(part), generator=generator)
-        leaving = round(share * len(part))
-        neighbours = [j for j in (i - 1, i + 1) if 0 <= j < len(parts)]
-        arriving[i].append(part.select(order[leaving:]))
-        for j, chunk in zip(neighbours, order[:leaving].tensor_split(len(neighbours))):
-            arriving[j].append(part.select(chunk))
-    return [concatenate(chunks) for chunks in arriving]
+    chunks = []
+    for c, rows in enumerate(where):
+        pieces = rows[torch.randperm(len(rows), generator=randomness.generator(*purpose, c))].tensor_split(parts)
+        # Where a class cannot be divided evenly, it is not always the first parts that get one more.
+        turn = c % parts
+        chunks.append(pieces[turn:] + pieces[:turn])
+    return [torch.cat([chunk[part] for chunk in chunks]) for part in range(parts)]
 
 
 def _shares(sizes: Sequence[int], count: int) -> list[int]:

@@ -34,6 +34,7 @@ class SplitConfig(StreamConfig):
         class_order: natural, seeded, pycil (NumPy's permutation of seed 1993, as LUCIR and PyCIL draw it), or a list of all classes
             (3,1,4,...) to be cut into experiences in this order.
         blurry: share of each experience's training examples that come from its neighbours in the stream.
+        gaussian: let tasks fade into one another: standard deviation, in experiences, of the times at which their examples arrive.
     """
 
     tasks: int | None = option(None, low=1)
@@ -41,12 +42,15 @@ class SplitConfig(StreamConfig):
     classes_per_task: tuple[int | Literal["..."], ...] | None = option(None, low=1)
     class_order: Order | tuple[int, ...] = "natural"
     blurry: float = option(0.0, low=0, high=1)
+    gaussian: float = option(0.0, low=0, high=10)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.classes_per_task and (self.tasks or self.first_classes):
             other = "tasks" if self.tasks else "first_classes"
             raise UserError(f"scenario.classes_per_task says it all; leave scenario.{other} out")
+        if self.blurry and self.gaussian:
+            raise UserError("scenario.blurry and scenario.gaussian are two ways to blur boundaries; choose one")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,10 +106,11 @@ class Split:
         train, test = request.sized(config.size).load(own)
         order = class_order(config.class_order, len(train.class_names), stream_randomness(config, request))
         counts = _counts(config, own, train, replaced=request.data is not None)
-        if config.blurry and len(counts) == 1:
-            raise UserError("scenario.blurry mixes an experience with its neighbours, and one has none; choose 2 or more scenario.tasks")
+        if (config.blurry or config.gaussian) and len(counts) == 1:
+            name = "blurry" if config.blurry else "gaussian"
+            raise UserError(f"scenario.{name} mixes an experience with its neighbours, and one has none; choose 2 or more scenario.tasks")
         cuts = [Cut(classes) for classes in in_parts(order, counts)]
-        return build_stream(config, request, train, test, cuts, blurry=config.blurry)
+        return build_stream(config, request, train, test, cuts, blurry=config.blurry, gaussian=config.gaussian)
 
 
 def _counts(config: SplitConfig, own: str, images: ImageSet, replaced: bool) -> list[int]:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from scenarios.options import option
+from scenarios.smoothing import blurred, median
 from strategies.defences.defence import Defence
-from strategies.smoothing import blurred, median
 from strategies.unread import refuse_unread
 
 

@@ -88,7 +88,7 @@ class ResCL(Strategy):
             UserError: tasks are mixed, or the network cannot be combined unit by unit.
         """
         if any(experience.train.task is None for experience in setup.scenario.experiences):
-            raise UserError("rescl combines the networks of two tasks that do not mix; set scenario.blurry=0")
+            raise UserError("rescl combines the networks of two tasks that do not mix; leave scenario.blurry and scenario.gaussian out")
         super().prepare(setup)
         require_units(self.network.backbone, "rescl")
         self.frozen = {name for name, parameter in self.network.named_parameters() if not parameter.requires_grad}

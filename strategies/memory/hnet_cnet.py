@@ -70,8 +70,10 @@ class HnetCnet(Strategy):
         if kind != "oracle" and scenario.data.get("kind") == "features":
             raise UserError("the H-net learns what images look like, and these are features; choose strategy.index=oracle in setting task")
         if any(experience.train.task is None for experience in scenario.experiences):
-            raise UserError("hnet-cnet learns one task at a time; set scenario.blurry=0")
+            raise UserError("hnet-cnet learns one task at a time; leave scenario.blurry and scenario.gaussian out")
         outputs = [experience.outputs for experience in scenario.experiences]
+        if any(each not in scenario.blocks for each in outputs):
+            raise UserError("hnet-cnet learns each class in one task, and here classes come back; choose --setting domain, or split-SET")
         plan = Plan(self._shares(len(scenario)), self.config.old_rows_read_new_channels)
         self.network = StackedNetwork(setup.build_network(), scenario.input_shape[0], outputs, plan)
         self.in_force = {"index": kind, **in_force(kind, options)}

@@ -184,6 +184,7 @@ class StreamLearner(Strategy):
     """Fine-tuning on new examples beside remembered ones, which are let in batch by batch."""
 
     Config = StreamConfig
+    needs_boundaries = False
     draws = 1
     """How often remembered examples are drawn for a step."""
 

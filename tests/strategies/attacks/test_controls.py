@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch.nn import functional
 
+from scenarios.corruptions import STRENGTHS
 from scenarios.errors import UserError
 from strategies.attacks.adversary import BoundedConfig
 from strategies.attacks.availability import Availability
-from strategies.attacks.corruption import STRENGTHS, Corruption, CorruptionConfig
+from strategies.attacks.corruption import Corruption, CorruptionConfig
 from strategies.attacks.crafting import CraftingConfig
 from strategies.attacks.label_flip import LabelFlip, LabelFlipConfig
 from strategies.attacks.noise import Noise
