@@ -41,5 +41,5 @@ def test_on_a_terminal_the_first_line_is_taken_away_and_elsewhere_it_stays() -> 
     for terminal, last in ((True, "\x1b[2K"), (False, "ewc: starting\n")):
         written = io.StringIO()
         with Terminal(Console(file=written, force_terminal=terminal, width=80)).starting("ewc: starting"):
-            assert "ewc: starting" in written.getvalue()
-        assert written.getvalue().endswith(last)
+            pass
+        assert "ewc: starting" in written.getvalue() and written.getvalue().endswith(last)
