@@ -67,7 +67,5 @@ metrics = Registry(
         Row("peak_memory_bytes", "CPU: the process's largest resident set; GPU: most allocated", "metrics.resources:peak_memory_bytes"),
         Row("parameters", "how many numbers the network learns", "metrics.resources:parameter_count"),
         Row("state_bytes", "memory held by a strategy's state, shared tensors counted once", "metrics.resources:state_bytes"),
-        Row("over_seeds", "mean, sample standard deviation, 95 % interval of Student's t over seeds", "metrics.statistics:over_seeds"),
-        Row("paired", "difference of two strategies over common seeds, Student's paired t test", "metrics.statistics:paired"),
     ],
 )

@@ -174,14 +174,15 @@ def resume_(
 
 @app.command()
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run's directory.")],
+    run: Annotated[Path, typer.Argument(help="A run's directory, or a folder of seeds.")],
     test_scenario: Annotated[str | None, typer.Option(help="Test few-shot learning on another scenario's classes as well.")] = None,
     probe: Annotated[str | None, typer.Option(help="Measure copies of the network; `simulate list probes`.")] = None,
+    metrics: Annotated[str | None, typer.Option(help="Further metrics, joined by commas; `simulate list metrics`.")] = None,
 ) -> None:
     """Test a trained run again on its stream."""
     from runs import session
 
-    session.evaluate(run, test_scenario, probe)
+    session.evaluate(run, test_scenario, probe, metrics)
 
 
 @app.command()

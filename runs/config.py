@@ -40,12 +40,14 @@ class EvaluateConfig:
             curve; 0 for never.
         ensemble: of a learner of episodes, also test so many of the checkpoints that did best in validation, their logits averaged;
             0 for none.
+        metrics: further metrics of `simulate list metrics`, measured when all is learned.
     """
 
     stream: Literal["all", "seen"] = "all"
     batch_size: int = option(1000, low=1)
     validate_every: int = option(5, low=0)
     ensemble: int = option(0, low=0)
+    metrics: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.ensemble and not self.validate_every:

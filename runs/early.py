@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from metrics.registry import metrics
 from runs import config
 from runs.config import EvaluateConfig
 from runs.recording import exports
@@ -38,6 +39,7 @@ def check(request: Mapping[str, Any]) -> None:
         if name := request.get(section, {}).get("name"):
             registry.find(name)
     config.section(TrainConfig, request, "train")
-    config.section(EvaluateConfig, request, "evaluate")
+    for name in config.section(EvaluateConfig, request, "evaluate").metrics or ():
+        metrics.find(name)
     if request.get("log"):
         exports.check(request["log"])

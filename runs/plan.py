@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from runs import config, optimizers
+from runs import config, measures, optimizers
 from runs.building import Builder
 from runs.checks import check_batches, check_features, check_online, check_options
 from runs.config import EvaluateConfig
@@ -100,6 +100,7 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
     randomness = Randomness(seed)
 
     check_options(scenario, chosen.train, chosen.evaluation)
+    measures.check(chosen.evaluation.metrics or (), scenario.setting, chosen.as_dict())
     check_features(scenario, chosen)
     check_online(scenario, chosen)
     builder = Builder(network.name, network.options, scenario, randomness, device)

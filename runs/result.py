@@ -98,6 +98,8 @@ def put_together(run: Run, directory: Path | None) -> RunResult:
         "peak_memory_bytes": resources.peak_memory_bytes(plan.device),
         "parameters": resources.parameter_count(plan.strategy.network.parameters()),
     }
+    if run.measured:
+        summary["metrics"] = run.measured
     return RunResult(summary, summary["experiences"], initial, matrix, plan.strategy, plan.scenario, directory)
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runs import afterwards, config
+from runs import afterwards, config, measures
 from runs.contest import Contest
 from runs.controls import Controls
 from runs.engine import DivergenceError, Engine, InterruptedRunError, Position, finite
@@ -74,6 +74,7 @@ class Run:
         self._started, self._started_cpu = time.perf_counter(), time.process_time()
         self.start_seconds, self.progress.begun = self._started - self.progress.begun, self._started
         self._saved = -math.inf
+        self.measured: dict[str, Any] = {}
 
     def go(self, resume: bool) -> RunResult:
         """Learn the stream, from the beginning or from the last checkpoint.
@@ -250,6 +251,8 @@ class Run:
             The configuration but for where things lie, and the data's fingerprint.
         """
         resolved = {key: value for key, value in self.plan.resolved.items() if key not in AFTERWARDS}
+        # Nor does it depend on what else is measured then.
+        resolved["evaluate"] = {name: value for name, value in resolved["evaluate"].items() if name != "metrics"}
         return {"configuration": comparable(resolved), "data": self.plan.scenario.data.get("fingerprint")}
 
     def restore(self, state: dict[str, Any], folder: Path) -> int:
@@ -333,6 +336,7 @@ class Run:
         artefacts = {**self.plan.strategy.artefacts(), **(self.contest.artefacts() if self.contest else {})}
         if isinstance(self.plan.scenario, EpisodicScenario):
             artefacts = {**artefacts, **diagnostics(self.plan.strategy, self.plan.scenario)}
+        self.measured = measures.take(self, put_together(self, None).summary, self.plan.evaluation.metrics or ())
         result = put_together(self, self.store.folder if self.store else None)
         if self.store:
             write_matrix(self.store.folder / "accuracy_matrix.csv", result.names, self.initial, self.matrix)

@@ -272,25 +272,49 @@ def _seeds(folder: Path) -> Seeds | None:
     return asked
 
 
-def evaluate(folder: Path, test_scenario: str | None, probe: str | None = None) -> None:
-    """Test a trained run again and show its accuracies.
+def evaluate(folder: Path, test_scenario: str | None, probe: str | None = None, metrics: str | None = None) -> None:
+    """Test a trained run again, or all runs of a folder of seeds, and show the accuracies.
 
     Args:
-        folder: the run's directory.
+        folder: the run's directory, or a folder of seeds.
         test_scenario: another few-shot scenario to test on as well.
         probe: what is measured on copies of the network.
+        metrics: further metrics, joined by commas.
+
+    Raises:
+        UserError: there is no run.
     """
-    from runs.afterwards import cross_domain
-    from runs.afterwards import probe as measure_probe
-    from runs.result import put_together
-    from runs.showing import tables
-    from runs.simulation import take_up
+    names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
+    console = terminal.console()
+    asked = None if (folder / "config.yaml").exists() else _seeds(folder)
+    if asked is None:
+        _evaluate(folder, test_scenario, probe, names, console)
+        return
+    places = [place for seed in asked.seeds if ((place := asked.place(seed)) / "checkpoint.pt").exists()]
+    if not places:
+        again = stopping.command("simulate resume", folder)
+        raise UserError(f"none of the runs in {folder} has a checkpoint to test; go on with them: {again}")
+    for place in places:
+        console.print(place.name, style="bold")
+        _evaluate(place, test_scenario, probe, names, console)
+    if lacking := len(asked.seeds) - len(places):
+        console.print(f"{lacking} of {len(asked.seeds)} seeds have no checkpoint yet and are left out")
+
+
+def _evaluate(folder: Path, test_scenario: str | None, probe: str | None, names: Sequence[str], console: Console) -> None:
+    with importing():
+        from runs import measures
+        from runs.afterwards import cross_domain
+        from runs.afterwards import probe as measure_probe
+        from runs.result import put_together
+        from runs.showing import tables
+        from runs.simulation import take_up
 
     run = take_up(folder, test_scenario, probe)
+    measures.check(names, run.plan.scenario.setting, run.plan.resolved)
     learned = len(run.matrix)
     again = run.test(learned)
     result = put_together(run, folder)
-    console = terminal.console()
     episodic = result.summary["setting"] == "episodic"
     if episodic:
         further = {"cross_domain": cross_domain(run.plan)} if test_scenario else {}
@@ -299,8 +323,12 @@ def evaluate(folder: Path, test_scenario: str | None, probe: str | None = None) 
         learner = strategies.shown(result.summary["strategy"])
         console.print(f"{learner} on {result.summary['scenario']} after {learned} of {len(result.names)} experiences")
         console.print(tables.render_matrix(result.names, run.initial, [*run.matrix[:-1], again.row]))
+    found = measure_probe(run) if probe else {}
     if probe:
-        show.probe(measure_probe(run), console)
+        show.probe(found, console)
+    if names:
+        known = files.read_json(folder / "summary.json")
+        show.metrics(measures.take(run, {**known, **result.summary, **again.summary, **found}, names), console)
 
 
 def compare(folders: Sequence[Path], out: Path, *, mixed: bool, formats: str = "markdown,csv,json") -> None:

@@ -122,18 +122,30 @@ def controls_of(plan: Plan, out: Path | None, progress: Progress) -> Controls:
     Returns:
         What they gave.
     """
-    found = {}
-    for kind, request in controls.requests(plan).items():
-        place = out / controls.FOLDER / kind if out else None
-        known = controls.finished(request, plan.scenario.data, out) if out else None
-        if known is None:
-            progress.say(f"control run: {kind}")
-            result = carry_out(make_plan(request, progress), place, resume=bool(place and place.exists()), progress=progress)
-            found[kind] = controls.Control(result.matrix, place)
-        else:
-            progress.say(f"control run: {kind}, found in {known.directory}")
-            found[kind] = known
-    return found
+    return {kind: control(kind, request, plan, out, progress) for kind, request in controls.requests(plan).items()}
+
+
+def control(kind: str, request: Mapping[str, Any], plan: Plan, out: Path | None, progress: Progress) -> controls.Control:
+    """Find or carry out one run that another is held against.
+
+    Args:
+        kind: what it is called.
+        request: what is run.
+        plan: of the run that is held against it.
+        out: that run's directory; none to write nothing.
+        progress: is told what is going on.
+
+    Returns:
+        What it gave.
+    """
+    known = controls.finished(request, plan.scenario.data, out) if out else None
+    if known is not None:
+        progress.say(f"control run: {kind}, found in {known.directory}")
+        return known
+    progress.say(f"control run: {kind}")
+    place = out / controls.FOLDER / kind if out else None
+    result = carry_out(make_plan(request, progress), place, resume=bool(place and place.exists()), progress=progress)
+    return controls.Control(result.matrix, place)
 
 
 def load(directory: Path | str) -> RunResult:

@@ -101,7 +101,7 @@ class Store:
             What is not as it was, each in a few words, where it may change the numbers.
         """
         path, now = self.folder / "environment.json", environment(data, device)
-        before = _read_json(path) if resumed else {}
+        before = files.read_json(path) if resumed else {}
         if not before:
             files.write_json(path, now)
             return []
@@ -258,14 +258,6 @@ def _begins(text: str, path: Path) -> bool:
         return text.encode().startswith(path.read_bytes().rstrip(b"\0"))
     except OSError:
         return False
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def environment(data: Mapping[str, Any], device: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from runs import measures
 from runs.showing import terminal
 from scenarios.errors import UserError, nearest, shortened
 from scenarios.registry import Registry
@@ -81,7 +82,7 @@ def _table(kind: str, registry: Registry, console: object) -> None:
 
     table = Table(title=kind, title_justify="left", show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for row in registry.rows.values():
-        table.add_row(registry.shown(row.name), row.line)
+        table.add_row(registry.shown(row.name), row.line, *([measures.told(row.name)] if kind == "metrics" else []))
     console.print(table)  # type: ignore[attr-defined]
     console.print("")  # type: ignore[attr-defined]
 
@@ -93,6 +94,8 @@ def _describe(registry: Registry, kind: str, name: str, console: object) -> None
     text = (inspect.getdoc(module) or inspect.getdoc(component) or "").strip()
     console.print(f"{registry.shown(name)}: {row.line}\n\n{text}\n")  # type: ignore[attr-defined]
     console.print(f"written in {inspect.getsourcefile(component)}\n", soft_wrap=True)  # type: ignore[attr-defined]
+    if kind == "metrics":
+        console.print(f"had from {measures.told(name)}: --set evaluate.metrics={name}")  # type: ignore[attr-defined]
     config = getattr(component, "Config", None)
     if config is None:
         return

@@ -38,6 +38,8 @@ def run(result: RunResult, console: Console) -> None:
     line = ", ".join(f"{text} {100 * summary[key]:.2f} %" for key, text in words.items() if key in summary)
     if line:
         console.print(line, style="bold")
+    if "metrics" in summary:
+        metrics(summary["metrics"], console)
     if "drop" in summary.get("attack", {}):
         (attack if "target" in summary["attack"] else attacked_support)(result, console)
     if "routing" in summary:
@@ -52,6 +54,27 @@ def run(result: RunResult, console: Console) -> None:
         f"peak memory {summary['peak_memory_bytes'] / 2**20:.0f} MiB, {summary['parameters']:,} parameters",
     )
     console.print(f"plots in {Path(str(result.directory)) / 'plots'}, everything else in {result.directory}", soft_wrap=True)
+
+
+def metrics(found: Mapping[str, Any], console: Console) -> None:
+    """Print further metrics.
+
+    Args:
+        found: names to values: numbers, or lists of them.
+        console: where to.
+    """
+
+    def written(value: Any) -> str:
+        if isinstance(value, Mapping):
+            return ", ".join(f"{name}: {written(each)}" for name, each in value.items())
+        if isinstance(value, list) and value and isinstance(value[0], list):
+            return "\n" + "\n".join(f"  {written(each)}" for each in value)
+        if isinstance(value, list):
+            return "  ".join(written(each) for each in value)
+        return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+
+    for name, value in found.items():
+        console.print(f"{name}: {written(value)}", soft_wrap=True)
 
 
 def attack(result: RunResult, console: Console) -> None:

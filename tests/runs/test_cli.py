@@ -26,7 +26,7 @@ OPTIONS = {
     "plot": "--format --help",
     "compare": "--format --help --mixed --out",
     "resume": "--help --quiet",
-    "evaluate": "--help --probe --test-scenario",
+    "evaluate": "--help --metrics --probe --test-scenario",
     "recipe": "--data-root --help --out --repeat --results --rows --scale --show",
 }
 
