@@ -21,6 +21,7 @@ strategies = Registry(
         Row("gem", "GEM: no step that raises the loss on any earlier experience's memory", "strategies.memory.gem:Gem"),
         Row("icarl", "iCaRL: herded exemplars, distillation, nearest class mean", "strategies.memory.icarl:Icarl"),
         Row("gdumb", "GDumb: trained from scratch on a greedily balanced memory alone", "strategies.memory.gdumb:Gdumb"),
+        Row("dgr", "Deep Generative Replay: a generator stands for earlier experiences", "strategies.memory.dgr:Dgr"),
         Row("lwf", "Learning without Forgetting: distillation from the old network", "strategies.distillation.lwf:Lwf"),
         Row("ewc", "Elastic Weight Consolidation: a penalty weighted by the Fisher's diagonal", "strategies.penalties.ewc:Ewc"),
         Row("online-ewc", "EWC with one running Fisher", "strategies.penalties.ewc:OnlineEwc"),

@@ -136,6 +136,55 @@ class RunningMean(nn.Module):
                 mean.copy_(now)
 
 
+class Vae(nn.Module):
+    """A variational autoencoder (Kingma & Welling 2014, arXiv 1312.6114) of images in [0, 1], each pixel a Bernoulli variable.
+
+    Args:
+        kind: fully connected, or convolutional (critic and generator as above, without the last tanh).
+        latent: length of the code.
+        width: of the hidden layers, or channels.
+        shape: of an image, (C, H, W).
+    """
+
+    def __init__(self, kind: Kind, latent: int, width: int, shape: Shape) -> None:
+        super().__init__()
+        self.latent = latent
+        self.encoder = critic(kind, width, shape, 2 * latent)
+        if kind == "mlp":
+            hidden = nn.Linear(latent, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()
+            self.decoder = nn.Sequential(*hidden, nn.Linear(width, prod(shape)), nn.Unflatten(1, shape))
+        else:
+            parts = generator(kind, latent, width, shape).children()
+            self.decoder = nn.Sequential(*(part for part in parts if not isinstance(part, nn.Tanh)))
+
+    def loss(self, images: Tensor, noise: Tensor) -> Tensor:
+        """Negative evidence bounds, with one sample of each code.
+
+        Args:
+            images: [B, C, H, W] in [0, 1].
+            noise: standard normal, [B, latent].
+
+        Returns:
+            [B]: cross-entropy summed over pixels, plus KL(code || N(0, I)).
+        """
+        mean, log_variance = self.encoder(images).chunk(2, 1)
+        logits = self.decoder(mean + (log_variance / 2).exp() * noise)
+        error = nn.functional.binary_cross_entropy_with_logits(logits, images, reduction="none").flatten(1).sum(1)
+        return error + 0.5 * (mean**2 + log_variance.exp() - log_variance - 1).sum(1)
+
+    @torch.no_grad()
+    def imagine(self, noise: Tensor) -> Tensor:
+        """Generate images, in evaluation mode.
+
+        Args:
+            noise: standard normal, [B, latent].
+
+        Returns:
+            [B, C, H, W], each pixel's mean.
+        """
+        return self.eval().decoder(noise).sigmoid()
+
+
 class Crop(nn.Module):
     """The upper left part of images.
 

@@ -18,6 +18,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "icarl": {"memory": 10},
     "gdumb": {"memory": 10},
     "cumulative": {},
+    "dgr": {"latent": 2, "width": 4, "batch_size": 4},
     "lwf": {},
     "ewc": {},
     "online-ewc": {},

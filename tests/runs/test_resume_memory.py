@@ -19,6 +19,7 @@ METHODS = {
     "gem": {"memory": 30},
     "icarl": {"memory": 30},
     "gdumb": {"memory": 30},
+    "dgr": {"latent": 4, "width": 8, "generator": "conv", "distill": "true"},
     "cumulative": {},
 }
 
