@@ -124,8 +124,9 @@ class Cache:
                 self.report(f"the cached copy of {name} in {self.folder} is damaged; decoding it again")
                 return None
             groups = None if index["groups"] is None else tuple(index["groups"])
+            sections = None if index.get("sections") is None else tuple(index["sections"])
             parts = [self._map(index[part]) for part in ("train", "test")]
-            return Decoded(parts[0], parts[1], tuple(index["class_names"]), groups, index["verified"], tuple(index["notes"]))
+            return Decoded(parts[0], parts[1], tuple(index["class_names"]), groups, index["verified"], tuple(index["notes"]), sections)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -141,7 +142,7 @@ class Cache:
             The set as kept (mapped from the disk), or the one given where the folder cannot be written.
         """
         index: dict[str, Any] = {"layout": LAYOUT, "stamp": stamp, "class_names": decoded.class_names, "groups": decoded.groups}
-        index |= {"verified": decoded.verified, "notes": decoded.notes}
+        index |= {"verified": decoded.verified, "notes": decoded.notes, "sections": decoded.sections}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             before = self._pixel_files(name)

@@ -23,6 +23,7 @@ class ImageSet:
         verified: whether the files had the published checksums; True for embedded and generated sets.
         poisoned: whether an adversary has altered some of the images.
         groups: a coarse group (superclass, alphabet, base character) of each class, where the set has them.
+        sections: how many images each recording session has, where they lie session by session.
     """
 
     name: str
@@ -34,6 +35,7 @@ class ImageSet:
     verified: bool = True
     groups: tuple[str, ...] | None = None
     poisoned: bool = False
+    sections: tuple[int, ...] | None = None
     _copies: dict[torch.device, Tensor] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -79,4 +81,5 @@ class ImageSet:
         Returns:
             The set of these images, in this order.
         """
-        return replace(self, images=self.images[indices], labels=self.labels[indices], fingerprint=fingerprint, _copies={})
+        chosen = {"images": self.images[indices], "labels": self.labels[indices], "sections": None}
+        return replace(self, **chosen, fingerprint=fingerprint, _copies={})  # type: ignore[arg-type]

@@ -94,4 +94,3 @@ def _array(name: str, values: Any) -> np.ndarray:
         return np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{name} is no array ({error}); give a NumPy array or a tensor on the CPU") from error
-

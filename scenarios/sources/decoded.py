@@ -65,6 +65,7 @@ class Decoded:
         groups: a coarse group of each class, where the set has them.
         verified: whether all files had the published checksums.
         notes: what was done to the files or left out of them that the user should know, in lines of text.
+        sections: how many training images each recording session has, where they lie session by session.
     """
 
     train: Part
@@ -73,3 +74,4 @@ class Decoded:
     groups: tuple[str, ...] | None = None
     verified: bool = True
     notes: tuple[str, ...] = ()
+    sections: tuple[int, ...] | None = None

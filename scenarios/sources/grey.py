@@ -90,9 +90,7 @@ def _layouts(folder: str) -> list[list[str]]:
 
 def _remotes(folder: str, checksums: Sequence[str], *mirrors: str) -> list[Remote]:
     names = [f"{file}.gz" for file in FILES]
-    return [
-        Remote(f"{folder}/raw/{name}", md5, tuple(mirror + name for mirror in mirrors)) for name, md5 in zip(names, checksums)
-    ]
+    return [Remote(f"{folder}/raw/{name}", md5, tuple(mirror + name for mirror in mirrors)) for name, md5 in zip(names, checksums)]
 
 
 class Mnist(_Idx):
@@ -166,9 +164,7 @@ class EmnistLetters(Published):
             for suffix in (".gz", "")
         ),
     ]
-    remotes = [
-        Remote("EMNIST/raw/gzip.zip", "58c8d27c78d21e728a6bc7b3cc06412e", ("https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip",))
-    ]
+    remotes = [Remote("EMNIST/raw/gzip.zip", "58c8d27c78d21e728a6bc7b3cc06412e", ("https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip",))]
 
     def decode(self, files: Sequence[Path], place: Place) -> Decoded:
         """Read the letters and turn them upright.

@@ -131,5 +131,6 @@ def _image_set(name: str, origin: str, decoded: Decoded, part: Part) -> ImageSet
         fingerprint=part.fingerprint,
         verified=decoded.verified,
         groups=decoded.groups,
+        sections=decoded.sections if part is decoded.train else None,
         poisoned=any(note.startswith(POISONED) for note in decoded.notes),
     )

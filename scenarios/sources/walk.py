@@ -12,9 +12,7 @@ from pathlib import Path
 
 from scenarios.errors import UserError
 
-ENDINGS = frozenset(
-    ".png .apng .jpg .jpeg .jpe .jfif .jp2 .bmp .dib .gif .webp .avif .tif .tiff .tga .ppm .pgm .pbm .pnm".split()
-)
+ENDINGS = frozenset(".png .apng .jpg .jpeg .jpe .jfif .jp2 .bmp .dib .gif .webp .avif .tif .tiff .tga .ppm .pgm .pbm .pnm".split())
 """Endings of files that are read as images, in small or capital letters."""
 
 ADVICE = "put an intact image in its place, or take it away"

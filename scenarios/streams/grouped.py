@@ -14,8 +14,8 @@ from scenarios.streams.cutting import Cut, StreamConfig, build_stream, class_row
 from scenarios.streams.orders import Order, class_order
 from scenarios.streams.request import Request
 
-FSCIL = {"cifar100": (60, 5, 5), "mini-imagenet": (60, 5, 5), "cub": (100, 10, 5)}
-"""Base classes, ways and shots of Tao et al. 2020."""
+FSCIL = {"cifar100": (60, 5), "cub200": (100, 10)}
+"""Base classes and ways of Tao et al. 2020; the shots are 5."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ class FewShotIncremental:
         own = request.parts["set"]
         train, test = request.sized(config.size).load(own)
         total = len(train.class_names)
-        base, ways = _sessions(config, FSCIL.get(own, (0, 0, 0)), total)
+        base, ways = _sessions(config, FSCIL.get(own, (0, 0)), total)
         randomness, where = stream_randomness(config, request), class_rows(train)
         order = class_order(config.class_order, total, randomness)
         cuts = [Cut(tuple(order[:base]), f"base of {base} classes")]
@@ -123,7 +123,7 @@ class FewShotIncremental:
         return build_stream(config, request, train, test, cuts)
 
 
-def _sessions(config: FscilConfig, published: tuple[int, int, int], total: int) -> tuple[int, int]:
+def _sessions(config: FscilConfig, published: tuple[int, int], total: int) -> tuple[int, int]:
     base = config.base_classes or (published[0] if published[0] < total else 0) or total // 2
     rest = total - base
     if base < 1 or rest < 1:

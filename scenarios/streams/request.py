@@ -100,4 +100,15 @@ def image_size(text: str | None) -> tuple[int, int] | None:
 
 
 LARGEST_SIDE = 1024
-_NUM_CLASSES = {"cifar100": 100, "tiny-imagenet": 200, "emnist-letters": 26}
+_NUM_CLASSES = {
+    "cifar100": 100,
+    "tiny-imagenet": 200,
+    "emnist-letters": 26,
+    "flowers102": 102,
+    "pets": 37,
+    "dtd": 47,
+    "food101": 101,
+    "gtsrb": 43,
+    "cub200": 200,
+    "core50": 50,
+}

@@ -29,11 +29,11 @@ class InstancesConfig(StreamConfig):
     """Options of streams of new instances.
 
     Attributes:
-        tasks: number of experiences.
+        tasks: number of experiences; none for 5, or a set's own recording sessions (CORe50's 8).
     """
 
     setting: Setting = "domain"
-    tasks: int = option(5, low=1)
+    tasks: int | None = option(None, low=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +71,16 @@ class RepetitionConfig(StreamConfig):
 
 
 class Instances:
-    """All classes in every experience, each example in one."""
+    """All classes in every experience, each example in one; of a set that was recorded in sessions, one session an experience."""
 
     Config = InstancesConfig
 
     @staticmethod
     def make(config: InstancesConfig, request: Request) -> Scenario:
-        """Build the stream. Test examples are divided as those for training: the average accuracy is that on the whole test set.
+        """Build the stream.
+
+        Test examples are divided as those for training: the average accuracy is that on the whole test set. Of recording sessions, each
+        experience is tested on the whole of it, as published.
 
         Args:
             config: its options.
@@ -92,15 +95,20 @@ class Instances:
         train, test = request.sized(config.size).load(request.parts["set"])
         randomness = stream_randomness(config, request)
         classes = tuple(range(len(train.class_names)))
+        if train.sections and config.tasks in (None, len(train.sections)):
+            sessions = torch.arange(len(train)).split(list(train.sections))
+            everything = torch.arange(len(test))
+            cuts = [Cut(classes, f"session {i}", train=rows, test=everything) for i, rows in enumerate(sessions)]
+            return build_stream(config, request, train, test, cuts)
+        tasks = config.tasks or 5
         for images, kind in ((train, "training"), (test, "test")):
             least = min(classes, key=lambda c: int((images.labels == c).sum()))
             there = int((images.labels == least).sum())
-            if there < config.tasks:
-                line = f"class '{images.class_names[least]}' of '{images.name}' has {there} {kind} examples for {config.tasks} experiences"
+            if there < tasks:
+                line = f"class '{images.class_names[least]}' of '{images.name}' has {there} {kind} examples for {tasks} experiences"
                 raise UserError(f"{line}; choose at most {there} scenario.tasks")
         parts = [
-            shared_out(class_rows(images), config.tasks, randomness, "instances", side)
-            for images, side in ((train, "train"), (test, "test"))
+            shared_out(class_rows(images), tasks, randomness, "instances", side) for images, side in ((train, "train"), (test, "test"))
         ]
         cuts = [Cut(classes, f"instances {i}", train=learned, test=tested) for i, (learned, tested) in enumerate(zip(*parts))]
         return build_stream(config, request, train, test, cuts)

@@ -28,7 +28,7 @@ class SplitConfig(StreamConfig):
     """Options of class splits.
 
     Attributes:
-        tasks: number of experiences; none for the protocol's own (10 for CIFAR-100 and Tiny-ImageNet, else 5).
+        tasks: number of experiences; none for the protocol's own (10 for sets of many classes, else 5).
         first_classes: classes of the first experience, which the others share the rest of equally: 50 on CIFAR-100 is B50-inc10.
         classes_per_task: classes of each experience, for instance 50,10,20,20; ... in the end repeats the last (40,20,...).
         class_order: natural, seeded, pycil (NumPy's permutation of seed 1993, as LUCIR and PyCIL draw it), or a list of all classes
@@ -113,8 +113,12 @@ class Split:
         return build_stream(config, request, train, test, cuts, blurry=config.blurry, gaussian=config.gaussian)
 
 
+PRIME = ("flowers102", "pets", "dtd", "food101", "gtsrb")
+"""Sets whose classes no usual number of experiences divides: some have one more."""
+
+
 def _counts(config: SplitConfig, own: str, images: ImageSet, replaced: bool) -> list[int]:
-    total, usual = len(images.class_names), 10 if own in ("cifar100", "tiny-imagenet") else 5
+    total, usual = len(images.class_names), 10 if own in ("cifar100", "tiny-imagenet", "cub200", *PRIME) else 5
     if config.classes_per_task:
         return counts_as_listed(total, config.classes_per_task, images.name)
     if config.first_classes:
@@ -122,6 +126,8 @@ def _counts(config: SplitConfig, own: str, images: ImageSet, replaced: bool) -> 
     if replaced and config.tasks is None and total < 2 * usual:
         few = f"'{images.name}' has too few classes ({total}) for {usual} experiences"
         raise UserError(f"{few}; choose another --data or scenario.tasks")
+    if own in PRIME and config.tasks is None and not replaced:
+        return [total // usual + (i < total % usual) for i in range(usual)]
     return equal_counts(total, config.tasks or usual, images.name)
 
 
