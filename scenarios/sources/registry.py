@@ -34,19 +34,19 @@ sources = Registry(
         Row("omniglot", "Omniglot: 1,623 handwritten characters of 50 alphabets; 16 MB, MIT", "scenarios.sources.omniglot:Omniglot"),
         Row(
             "mini-imagenet",
-            "mini-ImageNet: 100 classes, 84x84 colour, laid out by you",
+            "mini-ImageNet: 100 classes, 84x84 colour, laid out by you; on ImageNet's terms",
             "scenarios.sources.few_shot:FewShotImages",
             {"name": "mini-imagenet"},
         ),
         Row(
             "tiered-imagenet",
-            "tiered-ImageNet: 608 classes, 84x84 colour, laid out by you",
+            "tiered-ImageNet: 608 classes, 84x84 colour, laid out by you; on ImageNet's terms",
             "scenarios.sources.few_shot:FewShotImages",
             {"name": "tiered-imagenet"},
         ),
         Row(
             "cub",
-            "CUB-200-2011: 200 species of birds, 84x84 colour",
+            "CUB-200-2011 divided by classes, 84x84 colour; 1.2 GB, laid out by you, for non-commercial research",
             "scenarios.sources.few_shot:FewShotImages",
             {"name": "cub", "crop": True},
         ),
@@ -73,6 +73,10 @@ sources = Registry(
             " (docs/own-data.md)",
             "scenarios.sources.folders:ImageFolder",
         ),
-        Row("npz", "arrays of your own, --data npz:FILE, with x and y (or x_train, y_train, x_test, y_test)", "scenarios.sources.npz:Npz"),
+        Row(
+            "npz",
+            "arrays of your own, images or features, --data npz:FILE, with x and y (or x_train, y_train, x_test, y_test)",
+            "scenarios.sources.npz:Npz",
+        ),
     ],
 )
