@@ -18,6 +18,10 @@ QUICK: dict[str, dict[str, Any]] = {
     "icarl": {"memory": 10},
     "gdumb": {"memory": 10},
     "cumulative": {},
+    "packnet": {},
+    "ncm": {},
+    "slda": {},
+    "ranpac": {"projections": 10},
     "dgr": {"latent": 2, "width": 4, "batch_size": 4},
     "lwf": {},
     "ewc": {},
@@ -65,8 +69,11 @@ STREAMS: dict[str, dict[str, Any]] = {
 }
 """Variants of a run over a stream."""
 
-ONLY_IN = {"rescl": ("task",), "er-ace": ("class",), "icarl": ("class",)}
+ONLY_IN = {"packnet": ("task",), "rescl": ("task",), "er-ace": ("class",), "icarl": ("class",)}
 """Strategies that do not work in every setting."""
+
+UNTRAINED = ("ncm", "slda", "ranpac")
+"""Strategies that leave the network as it is."""
 
 CURVED, UNITS = ("kfac", "xkfac"), ("kfac", "xkfac", "rescl", "hnet-cnet")
 
@@ -84,7 +91,7 @@ def refusal(strategy: str, setting: str, variant: str) -> str | None:
         "one example with norms": "the only training example of experience 0",
     }
     by_cell = {
-        "blurry": {"rescl": "two tasks that do not mix", "hnet-cnet": "one task at a time"},
+        "blurry": {"rescl": "two tasks that do not mix", "hnet-cnet": "one task at a time", "packnet": "one task at a time"},
         "own network without units": dict.fromkeys(UNITS, "lies in none; wrap each layer and its batch norm"),
         "own network of other layers": {
             **dict.fromkeys(UNITS, "lies in none; wrap each layer and its batch norm"),

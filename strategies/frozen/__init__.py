@@ -1,0 +1,1 @@
+"""Frozen features: the network is not trained, and a classifier of its features is kept in closed form (ncm, slda, ranpac)."""

@@ -1,0 +1,1 @@
+"""Isolation: each experience has parameters of its own inside one network (packnet)."""
