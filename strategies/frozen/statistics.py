@@ -22,6 +22,8 @@ from strategies.phase import Phase
 class FrozenFeatures(Strategy):
     """A linear classifier of frozen features, made of sums over all examples met."""
 
+    needs_boundaries = False
+
     def prepare(self, setup: Setup) -> None:
         """Get ready for a scenario, with nothing met.
 

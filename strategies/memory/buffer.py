@@ -155,9 +155,10 @@ def class_numbers(examples: Examples, scenario: Scenario) -> Tensor:
         scenario: that they are of.
 
     Returns:
-        int64 [n] on the CPU, counted over all experiences and outputs.
+        int64 [n] on the CPU: outputs; in setting `domain`, where experiences share them, counted over all experiences.
     """
-    return (examples.tasks * scenario.num_outputs + examples.targets).cpu()
+    shared = scenario.setting == "domain"
+    return (examples.tasks * scenario.num_outputs + examples.targets if shared else examples.targets).cpu()
 
 
 def size_of(examples: int, setup: Setup) -> dict[str, int]:

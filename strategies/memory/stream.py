@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from scenarios.batches import GeneratorFor, Shuffled, augmenter
-from scenarios.experience import Batch, Experience, Origin
+from scenarios.experience import Batch, Examples, Experience, Origin
 from scenarios.options import option
 from strategies.base import Setup, Strategy
-from strategies.memory.buffer import ClassReservoir, size_of
+from strategies.memory.buffer import ClassReservoir, class_numbers, size_of
 from strategies.phase import Phase, Step, Update
 
 
@@ -82,8 +82,9 @@ class StreamBuffer:
         count = len(new["rows"])
         generator = torch.Generator().manual_seed(key)
         if self.policy == "balanced":
-            labels = (new["tasks"] * self._setup.scenario.num_outputs + new["targets"]).tolist()
-            owners = self.classes.take_up(labels, generator, self.filled)
+            scenario = self._setup.scenario
+            examples = Examples(scenario.experiences[0].train.storage, new["rows"], new["targets"], new["tasks"])
+            owners = self.classes.take_up(class_numbers(examples, scenario).tolist(), generator, self.filled)
             places = torch.nonzero(owners >= self.filled).flatten()
             chosen = owners[places] - self.filled
             filled = len(owners)
