@@ -32,7 +32,7 @@ class FrozenFeatures(Strategy):
         """
         super().prepare(setup)
         width, outputs = self.width(), setup.scenario.num_outputs
-        double = {"dtype": torch.float64, "device": setup.device}
+        double: dict[str, Any] = {"dtype": torch.float64, "device": setup.device}
         self.sums = {"counts": torch.zeros(outputs, **double), "sums": torch.zeros(outputs, width, **double), **self.further(width, double)}
         self.weight, self.bias = torch.zeros(outputs, width, **double), torch.zeros(outputs, **double)
 
