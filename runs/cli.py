@@ -14,11 +14,13 @@ from typing import Annotated, Any
 try:
     import typer
 
-    from runs.stopping import DONE, INTERRUPTED, MISTAKE, NO_ROOM, STOPPED, as_written, in_words, too_little_memory
+    from runs.stopping import DONE, INTERRUPTED, MISTAKE, NO_ROOM, STOPPED, in_words, too_little_memory
     from scenarios.errors import UserError, nearest, shortened
 except KeyboardInterrupt:
     os.write(2, b"interrupted\n")
     os._exit(130)
+
+STYLES = ("screen", "paper")
 
 app = typer.Typer(
     add_completion=False,
@@ -128,24 +130,19 @@ def list_(
 def plot(
     runs: Annotated[list[Path], typer.Argument(help="Run directories, or folders of runs.")],
     format_: Annotated[str, typer.Option("--format", help="png, pdf, svg; several joined by commas.")] = "png",
+    style: Annotated[str, typer.Option(help="screen, or paper: no title or caption, 8 points, into a folder `paper`.")] = "screen",
+    columns: Annotated[int, typer.Option(help="Of a paper, that a figure spans: 1 (3.25 inches) or 2 (6.75).", min=1, max=2)] = 1,
 ) -> None:
     """Redraw the plots of runs from their files.
 
     Raises:
-        UserError: there is no such format.
+        UserError: there is no such style.
     """
-    from runs import plots
-    from runs.recording import directories
+    from runs import session
 
-    formats = [name.strip() for name in format_.split(",")]
-    for name in formats:
-        if name not in plots.FORMATS:
-            raise UserError(f"--format {name} does not exist{nearest(name, plots.FORMATS)}")
-    for given in runs:
-        with as_written(str(given)):
-            for run in directories.find([given]):
-                for path in plots.draw(run.directory, formats=formats):
-                    typer.echo(str(path))
+    if style not in STYLES:
+        raise UserError(f"--style {shortened(style)} does not exist{nearest(style, STYLES)}")
+    session.plot(runs, format_, columns if style == "paper" else None)
 
 
 @app.command()

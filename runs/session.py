@@ -232,7 +232,7 @@ def resume(folder: Path, *, quiet: bool) -> None:
         raise UserError(f"{folder} holds no run; name the directory that was printed when it began")
     if asked is not None:
         done = all((asked.place(seed) / "summary.json").exists() for seed in asked.seeds)
-        if not done or any(redraw(asked.place(seed)) for seed in asked.seeds) or not (folder / "forgetting_curves.png").exists():
+        if not done or any(redraw(asked.place(seed)) for seed in asked.seeds) or not any(folder.glob("*.png")):
             several(asked, console, quiet=quiet, resume=True)
             return
     elif not (folder / "summary.json").exists():
@@ -357,9 +357,42 @@ def compare(folders: Sequence[Path], out: Path, *, mixed: bool, formats: str = "
         table = comparison.table(groups)
         console.print(comparison.render(table))
         tables = written.write(table, out, wanted)
-        figures = [plots.draw_comparison(groups, out / "forgetting_curves.png"), *plots.draw_attacks(groups, out)]
-    told = f"figure{'s' if len(figures) > 1 else ''} {', '.join(map(str, figures))}, table {', '.join(map(str, tables))}"
-    console.print(told, soft_wrap=True)
+        figures = plots.draw_group(groups, out)
+    console.print(f"{show.named(figures)}table {', '.join(map(str, tables))}", soft_wrap=True)
+
+
+def plot(folders: Sequence[Path], formats: str, columns: int | None) -> None:
+    """Redraw the plots of runs, and of folders of seeds what their seeds have in common.
+
+    Args:
+        folders: run directories, or folders of runs.
+        formats: of the figures, separated by commas.
+        columns: of a paper that a figure spans; None for the screen.
+
+    Raises:
+        UserError: there is no such format.
+    """
+    with importing():
+        from runs import plots
+        from runs.recording import directories
+        from runs.showing import compare as comparison
+
+    wanted = [name.strip() for name in formats.split(",")]
+    for name in wanted:
+        if name not in plots.FORMATS:
+            raise UserError(f"--format {name} does not exist{nearest(name, plots.FORMATS)}")
+    console = terminal.console()
+    for given in folders:
+        with stopping.as_written(str(given)):
+            drawn = []
+            for run in directories.find([given]):
+                drawn += plots.draw(run.directory, formats=wanted, columns=columns)
+            if not (given / "config.yaml").exists() and _seeds(given):
+                drawn += plots.draw_group(comparison.collect([given]), given, formats=wanted, columns=columns)
+        for path in drawn:
+            console.print(str(path), soft_wrap=True)
+        if not drawn:
+            console.print(f"{given} has nothing to draw", soft_wrap=True)
 
 
 def recipe(name: str, out: Path | None, data_root: Path | None, scale: str, *, rows: str | None, repeat: bool) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -21,7 +22,6 @@ from runs.plots.training import training
 from runs.recording import directories
 from runs.recording.directories import Run
 from runs.recording.groups import Group
-from scenarios.errors import UserError
 
 __all__ = [
     "PLOTS",
@@ -30,7 +30,7 @@ __all__ = [
     "compare",
     "compare_few_shot",
     "draw",
-    "draw_comparison",
+    "draw_group",
     "forgetting_curves",
     "inside",
     "training",
@@ -60,52 +60,43 @@ FORMATS = ("png", "pdf", "svg")
 """What figures can be written as."""
 
 
-def draw(directory: Path, *, missing: bool = False, formats: Sequence[str] = ("png",)) -> list[Path]:
+def draw(directory: Path, *, missing: bool = False, formats: Sequence[str] = ("png",), columns: int | None = None) -> list[Path]:
     """Draw everything that a run calls for into its folder `plots`.
 
     Args:
         directory: the run's directory.
         missing: only what is not there.
         formats: of `FORMATS`.
+        columns: of a paper that a figure spans, 1 or 2: what is drawn for papers goes into `plots/paper`; None for the screen.
 
     Returns:
         The files.
     """
     run = directories.read(directory)
-    paths = {name: run.directory / "plots" / f"{name}.png" for name in PLOTS}
-    drawn = {name: plot(run) for name, plot in PLOTS.items() if not (missing and paths[name].exists())}
-    return [style.save(figure, paths[name].with_suffix(f".{each}")) for name, figure in drawn.items() if figure for each in formats]
+    folder = run.directory / "plots" / ("paper" if columns else "")
+    with style.paper(columns) if columns else contextlib.nullcontext():
+        drawn = {name: plot(run) for name, plot in PLOTS.items() if not (missing and (folder / f"{name}.png").exists())}
+        return [style.save(figure, folder / f"{name}.{each}") for name, figure in drawn.items() if figure for each in formats]
 
 
-def draw_attacks(groups: Sequence[Group], folder: Path) -> list[Path]:
-    """Draw what groups of attacked runs call for beside their comparison.
-
-    Args:
-        groups: at least one.
-        folder: where the PNG files are written.
-
-    Returns:
-        The files; none where the runs were not attacked.
-    """
-    return [style.save(figure, folder / f"{name}.png") for name, figure in attacks.compared(groups).items()]
-
-
-def draw_comparison(groups: Sequence[Group], path: Path) -> Path:
-    """Draw groups of runs into one figure.
+def draw_group(groups: Sequence[Group], folder: Path, *, formats: Sequence[str] = ("png",), columns: int | None = None) -> list[Path]:
+    """Draw groups of runs side by side.
 
     Args:
         groups: at least one.
-        path: the PNG file; of disposals, whose picture is another, its folder alone counts.
+        folder: where the figures are written; those for papers into its folder `paper`.
+        formats: of `FORMATS`.
+        columns: of a paper that a figure spans, 1 or 2; None for the screen.
 
     Returns:
-        The file.
-
-    Raises:
-        UserError: the runs have no accuracy matrices.
+        The files; none where the runs have nothing to draw.
     """
-    if figure := trade_off(groups):
-        return style.save(figure, path.with_name("trade_off.png"))
-    figure = compare_few_shot(groups) or compare(groups)
-    if figure is None:
-        raise UserError("these runs have no accuracy matrix to draw; read their table instead")
-    return style.save(figure, path)
+    place = folder / "paper" if columns else folder
+    with style.paper(columns) if columns else contextlib.nullcontext():
+        if figure := trade_off(groups):
+            drawn = {"trade_off": figure}
+        else:
+            figure = compare_few_shot(groups) or compare(groups)
+            drawn = {"forgetting_curves": figure} if figure else {}
+        drawn |= attacks.compared(groups)
+        return [style.save(figure, place / f"{name}.{each}") for name, figure in drawn.items() for each in formats]

@@ -54,7 +54,8 @@ def poisoned_pictures(run: Run) -> Figure | None:
     whole, body = style.figure(1.0 * len(clean) + 1.2, 3.3, f"What {_named(run)} changed", caption(run))
     grid = body.subplots(3, len(clean))
     for axes, images, word in zip(grid, (clean, change, poisoned), ("clean", "change x 10", "poisoned")):
-        axes[0].set_ylabel(word, fontsize=9.5, color=style.INK)
+        flat = {"rotation": 0, "ha": "right", "va": "center"} if style.narrow() else {}
+        axes[0].set_ylabel(word, fontsize=9.5, color=style.INK, **flat)
         for place, image in zip(axes, images):
             place.imshow(image.transpose(1, 2, 0).squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             place.set_xticks([])
@@ -132,7 +133,7 @@ def _target(axes: Axes, runs: Sequence[Run]) -> None:
 
 
 def _curves(groups: Sequence[Group]) -> Figure:
-    columns = min(3, len(groups))
+    columns = 1 if style.narrow() else min(3, len(groups))
     rows = -(-len(groups) // columns)
     whole, body = style.figure(3.6 * columns, 2.7 * rows, "Accuracy on the target over the stream", _caption(groups))
     grid = numpy.atleast_1d(body.subplots(rows, columns, sharey=True, squeeze=False)).flatten()
@@ -169,7 +170,8 @@ def _heat(groups: Sequence[Group]) -> Figure | None:
     for (row, column), value in numpy.ndenumerate(values):
         if not numpy.isnan(value):
             dark = value > 0.6 * numpy.nanmax(values)
-            axes.text(column, row, f"{100 * value:.1f}", ha="center", va="center", fontsize=8, color="white" if dark else style.INK)
+            look: dict[str, Any] = {"fontsize": 8, "gid": style.CELL, "color": "white" if dark else style.INK}
+            axes.text(column, row, f"{100 * value:.1f}", ha="center", va="center", **look)
     axes.set_xticks(range(len(columns)), columns, rotation=40, ha="right", fontsize=8.5)
     axes.set_yticks(range(len(victims)), victims, fontsize=9)
     axes.tick_params(length=0)

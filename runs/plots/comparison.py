@@ -35,10 +35,10 @@ def compare(groups: Sequence[Group]) -> Figure | None:
     drawn = [(group, matrices) for group in groups if (matrices := _matrices(group))]
     if not drawn:
         return None
-    columns = _legend_columns([group.label for group, _ in drawn])
+    columns = style.legend_columns([group.label for group, _ in drawn], len(drawn))
     height = 3.4 + 0.22 * -(-len(drawn) // columns)
-    whole, body = style.figure(9.0, height, "Comparison of strategies", f"{title(groups)} · {_seeds(groups)}")
-    left, right = body.subplots(1, 2, sharey=True)
+    whole, body = style.figure(9.0, height, "Comparison of strategies", f"{title(groups)} · {_seeds(groups)}", panels=2)
+    left, right = body.subplots(*style.beside(2), sharey=True)
     for index, (group, matrices) in enumerate(drawn):
         _curve(left, 1, [average_accuracy_seen(matrix) for matrix in matrices], _look(index, len(drawn)), group.label)
         _curve(right, 0, [accuracy_by_age(matrix) for matrix in matrices], _look(index, len(drawn)), group.label)
@@ -48,13 +48,10 @@ def compare(groups: Sequence[Group]) -> Figure | None:
     style.accuracy_axes(right, lowest, count, "experiences learned since (mean over experiences)")
     left.set_title("average accuracy on what was seen so far", fontsize=10, loc="left", color=style.INK)
     right.set_title("accuracy on an experience, by its age", fontsize=10, loc="left", color=style.INK)
-    left.set_ylabel("accuracy", fontsize=9.5, color=style.INK)
+    for axes in (left, right) if style.narrow() else (left,):
+        axes.set_ylabel("accuracy", fontsize=9.5, color=style.INK)
     body.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
     return whole
-
-
-def _legend_columns(labels: Sequence[str]) -> int:
-    return max(1, min(len(labels), 125 // (max(map(len, labels)) + 8)))
 
 
 def _matrices(group: Group) -> list[Tensor]:

@@ -87,7 +87,7 @@ def caption(run: Run) -> str:
 def _label_ends(axes: Axes, last: int, ends: list[tuple[str, float, Any]]) -> None:
     shown = [(text, height, colour) for text, height, colour in ends if not numpy.isnan(height)]
     low, high = axes.get_ylim()
-    stands = style.spread([(height - low) / (high - low) for _, height, _ in shown], gap=0.062, low=0.02, high=0.98)
+    stands = style.spread([(height - low) / (high - low) for _, height, _ in shown], gap=style.gap(), low=0.02, high=0.98)
     for (text, height, colour), stand in zip(shown, stands):
         shown_height = "" if text.endswith("\n") else f"{100 * height:.1f}%"
         axes.annotate(

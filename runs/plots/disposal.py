@@ -34,8 +34,8 @@ def pl_by_size(run: Run) -> Figure | None:
     found = run.summary.get("pl_accuracy")
     if not found:
         return None
-    whole, body = style.figure(9.6, 3.7, "What retraining gets back of the source (PL accuracy)", f"{caption(run)} · {PROTOCOL}")
-    left, right = body.subplots(1, 2, width_ratios=[1, 1.15])
+    whole, body = style.figure(9.6, 3.7, "What retraining gets back of the source (PL accuracy)", f"{caption(run)} · {PROTOCOL}", panels=2)
+    left, right = body.subplots(*style.beside(2), width_ratios=None if style.narrow() else [1, 1.15])
     sizes = found["by_size"]
     places = range(len(sizes))
     for label, key in KEYS.items():
@@ -60,7 +60,8 @@ def pl_by_size(run: Run) -> Figure | None:
     right.invert_yaxis()
     right.xaxis.set_major_formatter(PercentFormatter(1))
     right.set_title(f"all piggybackers at {_size(found)}", fontsize=10, loc="left", color=style.INK)
-    body.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    columns = style.legend_columns(list(KEYS), 3)
+    body.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
     return whole
 
 
@@ -77,17 +78,19 @@ def pl_by_steps(run: Run) -> Figure | None:
     if not found or len(found["looks"]) < 2:
         return None
     sizes = found["by_size"]
-    whole, body = style.figure(3.0 * len(sizes) + 1.2, 3.3, "PL accuracy against steps of retraining", f"{caption(run)} · {PROTOCOL}")
-    axes = numpy.atleast_1d(body.subplots(1, len(sizes), sharey=True))
+    words = ("PL accuracy against steps of retraining", f"{caption(run)} · {PROTOCOL}")
+    whole, body = style.figure(3.0 * len(sizes) + 1.2, 3.3, *words, panels=len(sizes))
+    axes = numpy.atleast_1d(body.subplots(*style.beside(len(sizes)), sharey=True))
     for place, (size, one) in zip(axes, sizes.items()):
         for label, key in CURVES.items():
             place.plot(found["looks"], one[key], label=label, color=HUES[label], linestyle=LINES[label], marker="o", markersize=4)
-        _percent(place, "steps", "PL accuracy" if place is axes[0] else "")
+        _percent(place, "steps", "PL accuracy" if place is axes[0] or style.narrow() else "")
         place.set_xscale("log")
         place.set_xticks(found["looks"], [str(steps) for steps in found["looks"]])
         place.minorticks_off()
         place.set_title(_size({"size": size}), fontsize=10, loc="left", color=style.INK)
-    body.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    columns = style.legend_columns(list(KEYS), 3)
+    body.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
     return whole
 
 
@@ -103,7 +106,8 @@ def trade_off(groups: Sequence[Group]) -> Figure | None:
     drawn = [group for group in groups if all("unlearning" in run.summary and "pl_accuracy" in run.summary for run in group.runs)]
     if not drawn:
         return None
-    whole, body = style.figure(9.4, 4.2, "What disposal takes and what it costs", f"{title(groups)} · {PROTOCOL}")
+    heading = ("What disposal takes and what it costs", f"{title(groups)} · {PROTOCOL}")
+    whole, body = style.figure(5.6 if style.narrow() else 9.4, 4.2, *heading)
     axes = body.subplots()
     for index, group in enumerate(drawn):
         across, up = (_values(group, key) for key in (("pl_accuracy", "best"), ("unlearning", "target_accuracy")))
@@ -134,7 +138,11 @@ def trade_off(groups: Sequence[Group]) -> Figure | None:
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.margins(0.08)
     words = "1 seed" if seeds == [1] else f"{' / '.join(map(str, seeds))} seeds, bars: standard deviation"
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8.5, title=words)
+    if style.narrow():
+        columns = style.legend_columns([group.label for group in drawn], 3)
+        body.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns, frameon=False, title=words)
+    else:
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8.5, title=words)
     return whole
 
 

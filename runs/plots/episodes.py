@@ -104,7 +104,7 @@ def inside(run: Run) -> Figure | None:
     shown = [(name, found[f"episodes/{name}"].numpy()) for name in INSIDE if f"episodes/{name}" in found]
     if not shown:
         return None
-    columns = min(len(shown), 2)
+    columns = 1 if style.narrow() else min(len(shown), 2)
     lines = -(-len(shown) // columns)
     words = f"{_caption(run)} · median, and 10th to 90th percentile"
     whole, body = style.figure(max(7.2, 5.0 * columns), 0.6 + 2.9 * lines, "Inside the episodes", words)

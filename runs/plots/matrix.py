@@ -63,7 +63,7 @@ def _cells(axes: Axes, values: numpy.ndarray) -> AxesImage:
         for row, column in zip(*numpy.nonzero(~numpy.isnan(values))):
             dark = values[row, column] >= 0.6
             text = f"{100 * values[row, column]:.1f}"
-            axes.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if dark else style.INK)
+            axes.text(column, row, text, ha="center", va="center", fontsize=8, gid=style.CELL, color="white" if dark else style.INK)
     axes.spines[:].set_visible(False)
     axes.tick_params(labelsize=8.5, length=0, colors=style.INK)
     return image
@@ -72,5 +72,5 @@ def _cells(axes: Axes, values: numpy.ndarray) -> AxesImage:
 def _ticks(axis: object, count: int, names: Sequence[str]) -> list[int]:
     step = -(-count // 25)
     ticks = list(range(0, count, step))
-    axis.set_ticks(ticks, [numbered(tick, names[tick], length=28) for tick in ticks])  # type: ignore[attr-defined]
+    axis.set_ticks(ticks, [numbered(tick, names[tick], length=12 if style.narrow() else 28) for tick in ticks])  # type: ignore[attr-defined]
     return ticks

@@ -36,7 +36,7 @@ def task_confusion(run: Run) -> Figure | None:
     for (row, column), share in numpy.ndenumerate(shares):
         if len(shares) <= MOST_NUMBERS:
             colour = "white" if share > 55 else style.INK
-            axes.text(column, row, f"{share:.1f}" if share else "0", ha="center", va="center", fontsize=9, color=colour)
+            axes.text(column, row, f"{share:.1f}" if share else "0", ha="center", va="center", fontsize=9, gid=style.CELL, color=colour)
     axes.set_xlabel("inferred task", fontsize=9.5, color=style.INK)
     axes.set_ylabel("task of the input", fontsize=9.5, color=style.INK)
     axes.set_xticks(range(len(shares)))
@@ -95,9 +95,9 @@ def capacity(run: Run) -> Figure | None:
     axes.set_yticks(range(len(layers)), layers, fontsize=8.5)
     axes.invert_yaxis()
     axes.set_xlabel("% of the filters that the last task uses", fontsize=9.5, color=style.INK)
-    axes.legend(frameon=False, fontsize=8.5, ncols=6, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    axes.legend(frameon=False, fontsize=8.5, ncols=style.legend_columns(["task 10"]), loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return whole
 
 
 def _names(run: Run, tasks: int) -> list[str]:
-    return [numbered(task, name, length=16) for task, name in enumerate(run.summary["experiences"][:tasks])]
+    return [numbered(task, name, length=10 if style.narrow() else 16) for task, name in enumerate(run.summary["experiences"][:tasks])]

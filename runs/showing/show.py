@@ -53,7 +53,9 @@ def run(result: RunResult, console: Console) -> None:
         f"after {summary['start_seconds']:.1f} s of starting, "
         f"peak memory {summary['peak_memory_bytes'] / 2**20:.0f} MiB, {summary['parameters']:,} parameters",
     )
-    console.print(f"plots in {Path(str(result.directory)) / 'plots'}, everything else in {result.directory}", soft_wrap=True)
+    folder = Path(str(result.directory)) / "plots"
+    where = f"plots in {folder}, everything else" if any(folder.glob("*.png")) else "everything"
+    console.print(f"{where} in {result.directory}", soft_wrap=True)
 
 
 def metrics(found: Mapping[str, Any], console: Console) -> None:
@@ -268,5 +270,20 @@ def group(folder: Path, console: Console) -> None:
     table = comparison.table(groups)
     formats.write(table, folder)
     console.print(comparison.render(table))
-    figures = [plots.draw_comparison(groups, folder / "forgetting_curves.png"), *plots.draw_attacks(groups, folder)]
-    console.print(f"figure{'s' if len(figures) > 1 else ''} {', '.join(map(str, figures))}, runs in {folder}", soft_wrap=True)
+    console.print(f"{named(plots.draw_group(groups, folder))}runs in {folder}", soft_wrap=True)
+
+
+def named(figures: Sequence[Path]) -> str:
+    """Name figures, where any were drawn.
+
+    Args:
+        figures: their files.
+
+    Returns:
+        The beginning of a line; empty where there are none.
+
+    Example:
+        >>> named([Path("a.png"), Path("b.png")]), named([])
+        ('figures a.png, b.png, ', '')
+    """
+    return f"figure{'s' if len(figures) > 1 else ''} {', '.join(map(str, figures))}, " if figures else ""

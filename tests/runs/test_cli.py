@@ -23,7 +23,7 @@ OPTIONS = {
     "--quiet --resume --scenario --seed --seeds --set --setting --strategy --test-scenario -h",
     "sweep": "--dry-run --help --jobs --out --quiet --threads",
     "list": "--help --import",
-    "plot": "--format --help",
+    "plot": "--columns --format --help --style",
     "compare": "--format --help --mixed --out",
     "resume": "--help --quiet",
     "evaluate": "--help --metrics --probe --test-scenario",

@@ -12,7 +12,6 @@ from runs import cli, plots
 from runs.plots import style
 from runs.recording import directories
 from runs.showing import compare, tables
-from scenarios.errors import UserError
 from tests.runs.plots.synthetic import make_run
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -50,7 +49,7 @@ def test_a_run_is_drawn_in_any_format_and_a_folder_of_runs_run_by_run(tmp_path, 
         cli.main()
     assert not stopped.value.code
     told = capsys.readouterr().out.split()
-    assert len(told) == 8 and all(Path(path).stat().st_size > 1000 for path in told)
+    assert len(told) == 10 and all(Path(path).stat().st_size > 1000 for path in told)
     first = {path: Path(path).read_bytes() for path in told}
     plots.draw(tmp_path / "group" / "seed-0", formats=("pdf", "svg"))
     assert all(Path(path).read_bytes() == content for path, content in first.items() if path.endswith("pdf"))
@@ -133,8 +132,7 @@ def test_a_run_without_a_matrix_draws_nothing(tmp_path):
     run = make_run(tmp_path / "run")
     (run / "accuracy_matrix.csv").unlink()
     assert plots.draw(run) == []
-    with pytest.raises(UserError, match="no accuracy matrix to draw"):
-        plots.draw_comparison(compare.collect([run]), tmp_path / "comparison.png")
+    assert plots.draw_group(compare.collect([run]), tmp_path / "comparison") == []
 
 
 def test_a_comparison_shows_the_mean_over_seeds_and_a_band_of_students_t(tmp_path):
@@ -162,7 +160,8 @@ def test_a_dozen_strategies_can_be_told_apart(tmp_path):
     runs = [make_run(tmp_path / f"{i}", strategy=f"method{i}", experiences=2) for i in range(12)]
     lines = plots.compare(compare.collect(runs)).subfigs[1].axes[0].lines
     assert len({(line.get_color(), line.get_linestyle(), line.get_marker()) for line in lines}) == 12
-    assert plots.draw_comparison(compare.collect(runs), tmp_path / "deep" / "c.png").read_bytes().startswith(PNG)
+    (drawn,) = plots.draw_group(compare.collect(runs), tmp_path / "deep" / "er")
+    assert drawn.name == "forgetting_curves.png" and drawn.read_bytes().startswith(PNG)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
@@ -191,4 +190,4 @@ def test_names_are_drawn_as_they_are(tmp_path, name):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")
         assert len(plots.draw(run)) == 2
-        plots.draw_comparison(compare.collect([run]), tmp_path / "comparison.png")
+        plots.draw_group(compare.collect([run]), tmp_path)

@@ -38,7 +38,7 @@ def test_the_trade_off_shows_every_method_with_its_label_and_leaves_runs_without
     figure = trade_off(groups)
     assert figure is not None
     assert {text.get_text() for text in figure.subfigs[1].axes[0].get_legend().get_texts()} == {"none", "gc (reconstruction)"}
-    assert plots.draw_comparison(groups, tmp_path / "out" / "forgetting_curves.png").name == "trade_off.png"
+    assert [path.name for path in plots.draw_group(groups, tmp_path / "out")] == ["trade_off.png"]
     headings = [column.heading for column in table(groups).columns]
     assert "target accuracy %" in headings and "best piggybacker %" in headings and "forgetting %" not in headings
     make_run(tmp_path / "plain")
