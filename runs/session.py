@@ -438,7 +438,7 @@ def recipe(name: str, out: Path | None, data_root: Path | None, scale: str, *, r
         record = records.of_directory(place, scale, label)
         if differs := records.outdated(record, request):
             raise UserError(f"{place} was run with other options ({'; '.join(differs)}); move it away, or give another --out")
-        if not records.append(name, record, home, content["metrics"]) and repeat:
+        if not records.append(name, record, home, content.get("metrics", ())) and repeat:
             raise UserError(f"{place} holds a run that is recorded already; give another --out to repeat it")
         if home == records.FOLDER:
             results.refresh()

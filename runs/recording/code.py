@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 """Where the code lies: a checkout, or the folder of installed packages."""
 WRITTEN = ("RESULTS.md", "README.md", "runs/records")
 """What recording itself writes: a change there does not make a tree dirty."""
+READ = (".py", ".yaml", ".yml", ".json", ".toml", ".npz")
+"""Of files that git does not know, those of these kinds make a tree dirty: a run could have read them. A link or a note does not."""
 
 
 @functools.cache
@@ -48,7 +50,7 @@ def in_checkout(root: Path) -> tuple[str | None, bool | None] | None:
     if head is None:
         return read_head(root / ".git"), None
     changes = _git(root, "status", "--porcelain", "--", ".", *(f":(exclude){path}" for path in WRITTEN))
-    return head, None if changes is None else bool(changes)
+    return head, None if changes is None else any(not line.startswith("??") or line.endswith((*READ, "/")) for line in changes.splitlines())
 
 
 def read_head(git: Path) -> str | None:

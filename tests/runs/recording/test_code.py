@@ -49,6 +49,8 @@ def test_a_changed_or_new_file_makes_a_tree_dirty_but_records_do_not(checkout: P
     commit = git(checkout, "rev-parse", "HEAD")
     (checkout / "runs" / "records" / "one.jsonl").write_text("{}\n")
     (checkout / "RESULTS.md").write_text("# Results\n")
+    (checkout / "environment").symlink_to(checkout.parent)
+    (checkout / "notes.txt").write_text("nothing that a run reads")
     assert in_checkout(checkout) == (commit, False)
     (checkout / "new.py").write_text("two = 2\n")
     assert in_checkout(checkout) == (commit, True)
