@@ -2,27 +2,30 @@
 
 Avalanche's own loop trains, on our network, our batches in our order and our optimiser's settings; our engine hands it experience after
 experience, tests, and keeps the books. The loss looks at the outputs that are in play in the run's setting, as ours do, so that
-`avalanche:Naive` is `naive` up to rounding. What a plug-in of Avalanche keeps (memories, importances) is not in our checkpoints: such a run
-can be looked at again, not gone on with.
+`avalanche:Naive` is `naive` up to rounding, and plug-ins of Avalanche hang on it: `strategy.plugins.ReplayPlugin.mem_size=200`. A strategy
+or a plug-in that changes what an experience's data are (Cumulative, GDumb, iCaRL, replay) makes its batches itself, in an order of its own.
+What it keeps (memories, importances) is not in our checkpoints: such a run can be looked at again, not gone on with.
 """
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scenarios.batches import GeneratorFor
 from scenarios.bridges.avalanche import to_benchmark
 from scenarios.bridges.foreign import library
-from scenarios.errors import UserError, nearest
-from scenarios.experience import Batch, Experience
+from scenarios.errors import UserError, nearest, shortened
+from scenarios.experience import Experience
 from strategies.base import Setup, Strategy
+from strategies.bridges.parts import Nothing, OurBatches, Whole, many_headed
+from strategies.networks.network import OUT_OF_PLAY, Network
 from strategies.phase import Phase
 
 
@@ -33,66 +36,22 @@ class AvalancheConfig:
     Attributes:
         learner: the class of avalanche.training.supervised; part of the name.
         options: arguments of its constructor, for instance strategy.options.mem_size=200.
+        plugins: plug-ins of avalanche.training.plugins and their arguments, for instance strategy.plugins.ReplayPlugin.mem_size=200, or
+            strategy.plugins.LwFPlugin=true for one without.
+        outputs: what the loss looks at in training: the outputs in play, as in our strategies, or all of the head; none for all where the
+            learner compares logits itself (DER), else those in play.
     """
 
     learner: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    plugins: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Literal["in-play", "all"] | None = None
 
 
-class Nothing:
-    """A source of no batches: Avalanche makes its own."""
-
-    def __len__(self) -> int:
-        return 0
-
-    def epoch(self, generator_for: GeneratorFor) -> Iterator[Batch]:
-        """No batches.
-
-        Args:
-            generator_for: is not asked.
-
-        Returns:
-            Nothing.
-        """
-        return iter(())
-
-
-class Shared:
-    """A function that copies of a network share: plug-ins copy the network, and must not copy the strategy with it.
-
-    Args:
-        call: the function.
-    """
-
-    def __init__(self, call: Callable[[], range]) -> None:
-        self.call = call
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Shared:
-        return self
-
-
-class Whole(nn.Module):
-    """Our network as Avalanche calls it: logits of full width; in training, blocks out of play are not computed.
-
-    Args:
-        owner: the strategy, which knows what is in play.
-    """
-
-    def __init__(self, owner: AvalancheStrategy) -> None:
-        super().__init__()
-        self.network = owner.network
-        self._in_play = Shared(owner.range_in_play)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Compute the logits.
-
-        Args:
-            x: float [B, C, H, W].
-
-        Returns:
-            [B, K].
-        """
-        return self.network(x, self._in_play.call() if self.training else None)
+COMPARES_LOGITS = {"DER"}
+"""Learners of Avalanche that hold logits of one time against those of another: an output may not be absent in one of them."""
+FAILURES = (TypeError, ValueError, AssertionError, AttributeError, LookupError, NotImplementedError)
+"""What their code raises where a strategy or plug-in is not made for the network or the benchmark."""
 
 
 class AvalancheStrategy(Strategy):
@@ -114,49 +73,55 @@ class AvalancheStrategy(Strategy):
             raise UserError("Avalanche counts epochs: leave train.iterations out and set train.epochs")
         self.experience = 0
         self.learned = 0
-        module = library("avalanche.training.supervised")
-        known = {name.lower(): name for name, kind in vars(module).items() if inspect.isclass(kind) and hasattr(kind, "train")}
-        if self.config.learner.lower() not in known:
-            raise UserError(f"Avalanche has no strategy '{self.config.learner}'{nearest(self.config.learner, known.values())}")
-        kind = getattr(module, known[self.config.learner.lower()])
-        benchmark = to_benchmark(setup.scenario)
-        self.stream = list(benchmark.train_stream)
+        kind = _find("strategy", "avalanche.training.supervised", self.config.learner, "train")
+        self.all_outputs = self.config.outputs == "all" or (self.config.outputs is None and kind.__name__ in COMPARES_LOGITS)
+        self.stream = list(to_benchmark(setup.scenario).train_stream)
         self.theirs = self._build(kind)
 
     def _build(self, kind: Any) -> Any:
         train = self.setup.train
-        taken = _parameters(kind)
-        for name in self.config.options:
-            if name not in taken:
-                raise UserError(f"{kind.__name__} of Avalanche takes no '{name}'{nearest(name, taken)}")
-        model = Whole(self)
+        whole = Whole(self.network, self.range_in_play)
+        model = many_headed(whole) if self.setup.scenario.setting == "task" else whole
         owner = self
 
         class Ordered(kind):
-            """The same strategy on our batches in our order, as long as no plug-in has changed its data."""
+            """The same strategy on our batches in our order, as long as nothing has changed an experience's data."""
 
             def make_train_dataloader(self, **arguments: Any) -> None:
                 super().make_train_dataloader(**arguments)
-                self.dataloader = _Batches(owner)
+                if owner.unchanged(self.adapted_dataset):
+                    self.dataloader = OurBatches(owner)
 
             def optimizer_step(self) -> None:
-                owner.leave_alone()
-                super().optimizer_step()
+                with owner.idle_blocks_left_alone():
+                    super().optimizer_step()
 
         given = {
             "model": model,
-            "optimizer": self._optimizer(model),
+            "feature_extractor": self.network.backbone,
+            "classifier": self.network.head,
+            "buffer_transform": None,
+            "optimizer": self._optimizer(self.network),
             "criterion": self.criterion,
             "train_mb_size": train.batch_size,
             "train_epochs": train.epochs,
             "eval_mb_size": 1000,
             "device": self.setup.device,
             "evaluator": None,
+            "plugins": self._plugins(),
         }
-        try:
-            return Ordered(**{key: value for key, value in given.items() if key in taken} | dict(self.config.options))
-        except (TypeError, ValueError, AssertionError) as error:
-            raise UserError(f"Avalanche cannot make {kind.__name__}: {error}; give its arguments as strategy.options.NAME=VALUE") from error
+        return _make(Ordered, kind.__name__, given, self.config.options, "strategy.options")
+
+    def _plugins(self) -> list[Any]:
+        # `ReplayPlugin.mem_size` is an argument of ReplayPlugin, `LwFPlugin` itself no more than its name.
+        asked: dict[str, dict[str, Any]] = {}
+        for path, value in self.config.plugins.items():
+            name, dot, argument = path.partition(".")
+            if not dot and value is not True:
+                raise UserError(f"set strategy.plugins.{name}=true, or its arguments as strategy.plugins.{name}.NAME=VALUE")
+            asked.setdefault(name, {}).update({argument: value} if dot else {})
+        found = {name: _find("plug-in", "avalanche.training.plugins", name, "before_training_exp") for name in asked}
+        return [_make(found[name], found[name].__name__, {}, given, f"strategy.plugins.{name}") for name, given in asked.items()]
 
     def _optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         train = self.setup.train
@@ -168,28 +133,50 @@ class AvalancheStrategy(Strategy):
         )
         return optimizer
 
-    def range_in_play(self) -> range:
-        """The outputs that the experience being learned looks at.
+    def range_in_play(self) -> range | None:
+        """The outputs that are computed while an experience is learned.
 
         Returns:
-            A range; all that were met so far where a batch may mix tasks.
+            A range; all that were met so far where a batch may mix tasks; None for all.
         """
         scenario = self.setup.scenario
+        if self.all_outputs:
+            return None
         if scenario.setting == "task" and self.experience:
             return range(0, scenario.in_play(self.experience).stop)
         return scenario.in_play(self.experience)
 
-    def leave_alone(self) -> None:
-        """Take the gradient of blocks of the head that no example of the batch looks at: neither momentum nor decay moves them, as here."""
-        if self.setup.scenario.setting == "task":
-            present = set(self.theirs.mbatch[-1].tolist())
-            for task, block in enumerate(self.network.head.blocks):
-                if task not in present:
-                    for parameter in block.parameters():
-                        parameter.grad = None
+    def unchanged(self, dataset: Any) -> bool:
+        """Whether a data set of Avalanche is the experience that is being learned, no more and no less.
+
+        Args:
+            dataset: what it is about to make batches of.
+
+        Returns:
+            True where its targets are the experience's, in their order.
+        """
+        mine = self.setup.scenario.experiences[self.experience].train
+        return len(dataset) == len(mine) and list(dataset.targets) == list(self.stream[self.experience].dataset.targets)
+
+    @contextlib.contextmanager
+    def idle_blocks_left_alone(self) -> Iterator[None]:
+        """During a step, take the gradient of blocks of the head that nothing looks at: neither momentum nor decay moves them, as here.
+
+        Yields:
+            Nothing; afterwards a parameter without gradient has one of zeros, which plug-ins rely on.
+        """
+        for block in self.network.head.blocks:
+            gradients = [parameter.grad for parameter in block.parameters() if parameter.grad is not None]
+            if gradients and not any(bool(gradient.any()) for gradient in gradients):
+                for parameter in block.parameters():
+                    parameter.grad = None
+        yield
+        for parameter in self.network.parameters():
+            if parameter.grad is None and parameter.requires_grad:
+                parameter.grad = torch.zeros_like(parameter)
 
     def criterion(self, logits: Tensor, y: Tensor) -> Tensor:
-        """Cross-entropy over the outputs in play, example by example where tasks are mixed.
+        """Cross-entropy over the outputs in play; in setting `task` of each example over the outputs of its own experience.
 
         Args:
             logits: [B, K].
@@ -199,12 +186,20 @@ class AvalancheStrategy(Strategy):
             A scalar.
         """
         scenario = self.setup.scenario
-        if scenario.setting != "task":
-            outputs = scenario.in_play(self.experience)
-            return functional.cross_entropy(logits[:, outputs.start : outputs.stop], y - outputs.start)
-        batch = self.theirs.mbatch
-        tasks = batch[-1] if batch is not None and len(batch) > 2 and len(batch[-1]) == len(y) else torch.full_like(y, self.experience)
-        return functional.cross_entropy(logits.masked_fill(~self.task_mask[tasks], -1e9), y)
+        if self.all_outputs:
+            return functional.cross_entropy(logits, y)
+        if scenario.setting == "task":
+            return functional.cross_entropy(logits.masked_fill(~self.beside[y], OUT_OF_PLAY), y)
+        outputs = scenario.in_play(self.experience)
+        return functional.cross_entropy(logits[:, outputs.start : outputs.stop], y - outputs.start)
+
+    @property
+    def beside(self) -> Tensor:
+        """Which outputs are in play with an output in setting `task`: bool [K, K] on the device."""
+        if not hasattr(self, "_beside"):
+            mask = self.task_mask.float()
+            self._beside = (mask.T @ mask) > 0
+        return self._beside
 
     def phases(self, experience: Experience) -> list[Phase]:
         """One phase, in which Avalanche trains.
@@ -225,7 +220,13 @@ class AvalancheStrategy(Strategy):
             self.experience = experience.index
             if self.setup.train.reset_optimizer:
                 self.theirs.optimizer = self._optimizer(self.theirs.model)
-            self.theirs.train(self.stream[experience.index])
+            try:
+                self.theirs.train(self.stream[experience.index])
+            except FAILURES as error:
+                name, what = self.config.learner, f"{type(error).__name__}: {shortened(error, 200)}"
+                raise UserError(f"{name} of Avalanche cannot learn experience {experience.index} here ({what})") from error
+            # GDumb trains a copy.
+            self.network = next((part for part in self.theirs.model.modules() if isinstance(part, Network)), self.network)
             self.learned += 1
 
         return [Phase(name="avalanche", batches=Nothing(), begin=train)]
@@ -241,30 +242,27 @@ class AvalancheStrategy(Strategy):
             [B, K].
         """
         model = self.theirs.model.eval()
-        found: Tensor = model(x)
+        found: Tensor = model(x, 0) if self.setup.scenario.setting == "task" and hasattr(model, "whole") else model(x)
         return found
 
 
-class _Batches:
-    """Our batches of one experience in our order, as Avalanche unpacks them; each pass draws anew, as the engine's do.
+def _find(what: str, module: str, name: str, mark: str) -> Any:
+    # A class of a module of Avalanche by its name in any case; `mark` is a method that all of its kind have.
+    classes = {each.lower(): kind for each, kind in vars(library(module)).items() if inspect.isclass(kind) and hasattr(kind, mark)}
+    if name.lower() not in classes:
+        raise UserError(f"Avalanche has no {what} '{shortened(name)}'{nearest(name, [kind.__name__ for kind in classes.values()])}")
+    return classes[name.lower()]
 
-    Args:
-        owner: the strategy.
-    """
 
-    def __init__(self, owner: AvalancheStrategy) -> None:
-        self.owner = owner
-        self.source = owner.shuffled(owner.setup.scenario.experiences[owner.experience].train)
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __iter__(self) -> Iterator[list[Tensor]]:
-        randomness, experience, epoch = self.owner.setup.randomness, self.owner.experience, self.epoch
-        self.epoch += 1
-        for batch in self.source.epoch(lambda purpose: randomness.generator(purpose, experience, 0, epoch)):
-            yield [batch.x, batch.y, torch.full_like(batch.y, experience)]
+def _make(kind: Any, called: str, given: Mapping[str, Any], options: Mapping[str, Any], path: str) -> Any:
+    taken = _parameters(kind)
+    for name in options:
+        if name not in taken:
+            raise UserError(f"{called} of Avalanche takes no '{name}'{nearest(name, taken)}")
+    try:
+        return kind(**{key: value for key, value in given.items() if key in taken} | dict(options))
+    except FAILURES as error:
+        raise UserError(f"Avalanche cannot make {called}: {error}; give its arguments as {path}.NAME=VALUE") from error
 
 
 def _parameters(kind: Any) -> set[str]:

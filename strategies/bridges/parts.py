@@ -1,0 +1,122 @@
+"""What Avalanche's loop is given of ours: the network in the form that it calls, and our batches in our order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from scenarios.batches import GeneratorFor
+from scenarios.bridges.foreign import library
+from scenarios.experience import Batch
+from strategies.networks.network import Network
+
+if TYPE_CHECKING:
+    from strategies.bridges.avalanche import AvalancheStrategy
+
+
+class Nothing:
+    """A source of no batches: Avalanche makes its own."""
+
+    def __len__(self) -> int:
+        return 0
+
+    def epoch(self, generator_for: GeneratorFor) -> Iterator[Batch]:
+        """No batches.
+
+        Args:
+            generator_for: is not asked.
+
+        Returns:
+            Nothing.
+        """
+        return iter(())
+
+
+class Shared:
+    """A function that copies of a network share: plug-ins copy the network, and must not copy the strategy with it.
+
+    Args:
+        call: the function.
+    """
+
+    def __init__(self, call: Callable[[], range | None]) -> None:
+        self.call = call
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Shared:
+        return self
+
+
+class Whole(nn.Module):
+    """Our network as Avalanche calls it: logits of full width; in training, blocks out of play are not computed.
+
+    Args:
+        network: the network.
+        in_play: the outputs to compute in training; None for all.
+    """
+
+    def __init__(self, network: Network, in_play: Callable[[], range | None]) -> None:
+        super().__init__()
+        self.network = network
+        self._in_play = Shared(in_play)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute the logits.
+
+        Args:
+            x: float [B, C, H, W].
+
+        Returns:
+            [B, K].
+        """
+        return self.network(x, self._in_play.call() if self.training else None)
+
+
+def many_headed(whole: Whole) -> nn.Module:
+    """The same with task labels: plug-ins that look at a head each, such as LwF's, ask for a `MultiTaskModule`.
+
+    Args:
+        whole: the network; its logits hold all heads side by side.
+
+    Returns:
+        A module of Avalanche; called without task labels it gives the logits by task.
+    """
+    base: Any = library("avalanche.models").MultiTaskModule
+
+    class ManyHeaded(base):  # type: ignore[misc]
+        """Logits by task where no task label is given."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.whole = whole
+
+        def forward(self, x: Tensor, task_labels: Any = None) -> Any:
+            logits = self.whole(x)
+            return logits if task_labels is not None else dict.fromkeys(self.known_train_tasks_labels, logits)
+
+    made: nn.Module = ManyHeaded()
+    return made
+
+
+class OurBatches:
+    """Our batches of one experience in our order, as Avalanche unpacks them; each pass draws anew, as the engine's do.
+
+    Args:
+        owner: the strategy.
+    """
+
+    def __init__(self, owner: AvalancheStrategy) -> None:
+        self.owner = owner
+        self.source = owner.shuffled(owner.setup.scenario.experiences[owner.experience].train)
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __iter__(self) -> Iterator[list[Tensor]]:
+        randomness, experience, epoch = self.owner.setup.randomness, self.owner.experience, self.epoch
+        self.epoch += 1
+        for batch in self.source.epoch(lambda purpose: randomness.generator(purpose, experience, 0, epoch)):
+            yield [batch.x, batch.y, torch.full_like(batch.y, experience)]
