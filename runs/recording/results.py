@@ -174,7 +174,7 @@ def traced(name: str, row: str, seed: str, scale: str, folder: Path | None = Non
 
 
 def ours(row: Row) -> str:
-    """Write our number, in percent.
+    """Write our number: in percent, durations in seconds, memory in MiB.
 
     Args:
         row: of a table.
@@ -184,9 +184,17 @@ def ours(row: Row) -> str:
     """
     if row.spread is None:
         return "–"
-    interval = "" if row.spread.ci95 is None else f" ± {100 * row.spread.ci95:.2f}"
-    episodes = "" if row.within is None else f" (± {100 * row.within:.2f} over episodes)"
-    return f"{100 * row.spread.mean:.2f}{interval}{episodes}"
+    factor, digits, unit = _unit(row.metric)
+    interval = "" if row.spread.ci95 is None else f" ± {factor * row.spread.ci95:.{digits}f}"
+    episodes = "" if row.within is None else f" (± {factor * row.within:.{digits}f} over episodes)"
+    return f"{factor * row.spread.mean:.{digits}f}{interval}{episodes}{unit}"
+
+
+def _unit(metric: str) -> tuple[float, int, str]:
+    # What a number is multiplied by, its digits, and what stands behind it.
+    if metric.endswith("seconds"):
+        return 1, 1, " s"
+    return (2**-20, 0, " MiB") if metric.endswith("bytes") else (100, 2, "")
 
 
 def _claim(name: str, scale: str, row: Row) -> str:

@@ -125,12 +125,15 @@ def _images(stream: Any, name: str, names: Sequence[int], own: bool) -> ImageSet
 class Pairs(Dataset[tuple[Tensor, int]]):
     """A selection of ours as Avalanche wants it: pairs, with the list of all targets.
 
+    They come in the data set's own order, as in Avalanche's benchmarks, not class by class: some of its methods (EWC) measure a data set
+    batch by batch as it lies.
+
     Args:
         examples: the selection.
     """
 
     def __init__(self, examples: Examples) -> None:
-        batch = examples.batch(slice(None))
+        batch = examples.batch(examples.rows.argsort(stable=True))
         self.x = batch.x
         self.targets: list[int] = batch.y.tolist()
 
@@ -161,4 +164,10 @@ def to_benchmark(scenario: Scenario) -> Any:
     benchmark = scenarios_of.benchmark_from_datasets(**streams)
     if labelled:
         benchmark = scenarios_of.with_task_labels(benchmark)
-    return library("avalanche.benchmarks.scenarios.supervised").with_classes_timeline(benchmark)
+    benchmark = library("avalanche.benchmarks.scenarios.supervised").with_classes_timeline(benchmark)
+    # iCaRL reads these, from each experience.
+    classes = [sorted(map(int, each.classes_in_this_experience)) for each in benchmark.train_stream]
+    for each in benchmark.train_stream:
+        each.benchmark = benchmark
+    benchmark.n_classes_per_exp, benchmark.classes_order = [len(each) for each in classes], [label for each in classes for label in each]
+    return benchmark

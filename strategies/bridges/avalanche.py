@@ -17,15 +17,14 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from scenarios.bridges.avalanche import to_benchmark
 from scenarios.bridges.foreign import library
 from scenarios.errors import UserError, nearest, shortened
 from scenarios.experience import Experience
 from strategies.base import Setup, Strategy
-from strategies.bridges.parts import Nothing, OurBatches, Whole, many_headed
-from strategies.networks.network import OUT_OF_PLAY, Network
+from strategies.bridges.parts import InPlayLoss, Nothing, OurBatches, Whole, many_headed
+from strategies.networks.network import Network
 from strategies.phase import Phase
 
 
@@ -50,8 +49,6 @@ class AvalancheConfig:
 
 COMPARES_LOGITS = {"DER"}
 """Learners of Avalanche that hold logits of one time against those of another: an output may not be absent in one of them."""
-FAILURES = (TypeError, ValueError, AssertionError, AttributeError, LookupError, NotImplementedError)
-"""What their code raises where a strategy or plug-in is not made for the network or the benchmark."""
 
 
 class AvalancheStrategy(Strategy):
@@ -81,7 +78,7 @@ class AvalancheStrategy(Strategy):
     def _build(self, kind: Any) -> Any:
         train = self.setup.train
         whole = Whole(self.network, self.range_in_play)
-        model = many_headed(whole) if self.setup.scenario.setting == "task" else whole
+        model = many_headed(whole) if self.setup.scenario.setting == "task" and not self.all_outputs else whole
         owner = self
 
         class Ordered(kind):
@@ -102,7 +99,7 @@ class AvalancheStrategy(Strategy):
             "classifier": self.network.head,
             "buffer_transform": None,
             "optimizer": self._optimizer(self.network),
-            "criterion": self.criterion,
+            "criterion": InPlayLoss(self),
             "train_mb_size": train.batch_size,
             "train_epochs": train.epochs,
             "eval_mb_size": 1000,
@@ -175,32 +172,6 @@ class AvalancheStrategy(Strategy):
             if parameter.grad is None and parameter.requires_grad:
                 parameter.grad = torch.zeros_like(parameter)
 
-    def criterion(self, logits: Tensor, y: Tensor) -> Tensor:
-        """Cross-entropy over the outputs in play; in setting `task` of each example over the outputs of its own experience.
-
-        Args:
-            logits: [B, K].
-            y: int64 [B].
-
-        Returns:
-            A scalar.
-        """
-        scenario = self.setup.scenario
-        if self.all_outputs:
-            return functional.cross_entropy(logits, y)
-        if scenario.setting == "task":
-            return functional.cross_entropy(logits.masked_fill(~self.beside[y], OUT_OF_PLAY), y)
-        outputs = scenario.in_play(self.experience)
-        return functional.cross_entropy(logits[:, outputs.start : outputs.stop], y - outputs.start)
-
-    @property
-    def beside(self) -> Tensor:
-        """Which outputs are in play with an output in setting `task`: bool [K, K] on the device."""
-        if not hasattr(self, "_beside"):
-            mask = self.task_mask.float()
-            self._beside = (mask.T @ mask) > 0
-        return self._beside
-
     def phases(self, experience: Experience) -> list[Phase]:
         """One phase, in which Avalanche trains.
 
@@ -222,7 +193,11 @@ class AvalancheStrategy(Strategy):
                 self.theirs.optimizer = self._optimizer(self.theirs.model)
             try:
                 self.theirs.train(self.stream[experience.index])
-            except FAILURES as error:
+            except (MemoryError, torch.linalg.LinAlgError, UserError):
+                raise
+            except Exception as error:
+                if "allocate" in str(error):  # too little memory, which the command line has words for
+                    raise
                 name, what = self.config.learner, f"{type(error).__name__}: {shortened(error, 200)}"
                 raise UserError(f"{name} of Avalanche cannot learn experience {experience.index} here ({what})") from error
             # GDumb trains a copy.
@@ -232,7 +207,7 @@ class AvalancheStrategy(Strategy):
         return [Phase(name="avalanche", batches=Nothing(), begin=train)]
 
     def logits(self, x: Tensor, task: int | None = None) -> Tensor:
-        """Answer, in evaluation mode, as Avalanche's strategy does.
+        """Answer, in evaluation mode, as Avalanche's strategy does; before any learning by the network.
 
         Args:
             x: float [B, C, H, W], normalised.
@@ -241,6 +216,8 @@ class AvalancheStrategy(Strategy):
         Returns:
             [B, K].
         """
+        if not self.learned:  # classifiers by nearest means have no answer yet
+            return super().logits(x, task)
         model = self.theirs.model.eval()
         found: Tensor = model(x, 0) if self.setup.scenario.setting == "task" and hasattr(model, "whole") else model(x)
         return found
@@ -261,13 +238,17 @@ def _make(kind: Any, called: str, given: Mapping[str, Any], options: Mapping[str
             raise UserError(f"{called} of Avalanche takes no '{name}'{nearest(name, taken)}")
     try:
         return kind(**{key: value for key, value in given.items() if key in taken} | dict(options))
-    except FAILURES as error:
-        raise UserError(f"Avalanche cannot make {called}: {error}; give its arguments as {path}.NAME=VALUE") from error
+    except Exception as error:
+        raise UserError(f"Avalanche cannot make {called}: {shortened(error, 200)}; give its arguments as {path}.NAME=VALUE") from error
 
 
 def _parameters(kind: Any) -> set[str]:
+    # A constructor's arguments, and its parent's where it hands on what it does not know.
     found: set[str] = set()
     for each in kind.__mro__:
         if "__init__" in vars(each):
-            found |= set(inspect.signature(each.__init__).parameters)
-    return found - {"self", "args", "kwargs", "base_kwargs"}
+            own = inspect.signature(each.__init__).parameters.values()
+            found |= {parameter.name for parameter in own if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)}
+            if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in own):
+                break
+    return found - {"self"}

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from scenarios.batches import GeneratorFor
 from scenarios.bridges.foreign import library
 from scenarios.experience import Batch
-from strategies.networks.network import Network
+from strategies.networks.network import OUT_OF_PLAY, Network
 
 if TYPE_CHECKING:
     from strategies.bridges.avalanche import AvalancheStrategy
@@ -72,6 +73,42 @@ class Whole(nn.Module):
             [B, K].
         """
         return self.network(x, self._in_play.call() if self.training else None)
+
+
+class InPlayLoss(nn.Module):
+    """Cross-entropy over the outputs in play; in setting `task` of each example over the outputs of its own experience.
+
+    Args:
+        owner: the strategy, which knows what is in play.
+
+    Attributes:
+        reduction: as of `torch.nn.CrossEntropyLoss`; plug-ins change it for a while.
+    """
+
+    def __init__(self, owner: AvalancheStrategy) -> None:
+        super().__init__()
+        self._owner = owner
+        mask = owner.task_mask.float()
+        self._beside = (mask.T @ mask) > 0  # which outputs are in play with an output
+        self.reduction = "mean"
+
+    def forward(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            logits: [B, K].
+            y: int64 [B].
+
+        Returns:
+            A scalar, or [B] where nothing is reduced.
+        """
+        if self._owner.all_outputs:
+            return functional.cross_entropy(logits, y, reduction=self.reduction)
+        scenario = self._owner.setup.scenario
+        if scenario.setting == "task":
+            return functional.cross_entropy(logits.masked_fill(~self._beside[y], OUT_OF_PLAY), y, reduction=self.reduction)
+        outputs = scenario.in_play(self._owner.experience)
+        return functional.cross_entropy(logits[:, outputs.start : outputs.stop], y - outputs.start, reduction=self.reduction)
 
 
 def many_headed(whole: Whole) -> nn.Module:

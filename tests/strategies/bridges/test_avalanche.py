@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ import runs
 from metrics import continual
 from runs.plan import make_plan
 from runs.showing.progress import Progress
+from scenarios.bridges.foreign import library
 from scenarios.errors import UserError
 
 TRAIN = {"epochs": 2, "optimizer": "sgd", "learning_rate": 0.05, "batch_size": 16}
@@ -78,17 +80,88 @@ def test_their_forgetting_is_the_diagonal_form():
     assert continual.average_forgetting(matrix) >= reported - 1e-9
 
 
-LEARNERS = [("EWC", {"ewc_lambda": 1.0}), ("Replay", {"mem_size": 20}), ("LwF", {"alpha": 1.0, "temperature": 2.0})]
+def weights(result):
+    return torch.cat([parameter.detach().flatten() for parameter in result.strategy.network.parameters()])
 
 
-@pytest.mark.parametrize("name, options", LEARNERS)
+def agree(ours, theirs):
+    assert torch.allclose(weights(ours), weights(theirs), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("setting", ["task", "domain", "class"])
+def test_their_lwf_is_ours_at_a_strength_smaller_by_the_temperature_squared(setting):
+    ours = simulate({"name": "lwf", "strength": 0.5, "temperature": 2.0}, setting, learning_rate=0.2)
+    theirs = simulate({"name": "avalanche:LwF", "options.alpha": 2.0, "options.temperature": 2.0}, setting, learning_rate=0.2)
+    agree(ours, theirs)
+    assert (weights(ours) - weights(simulate("naive", setting, learning_rate=0.2))).abs().max() > 1e-3
+
+
+def test_their_ewc_is_ours_of_twice_the_strength_where_the_order_of_the_measuring_pass_does_not_matter():
+    train = {"batch_size": 1000, "epochs": 10, "learning_rate": 0.2}
+    ours = simulate({"name": "ewc", "strength": 400.0, "scale": "published", "fisher": "batch"}, "domain", **train)
+    theirs = simulate({"name": "avalanche:EWC", "options.ewc_lambda": 200.0}, "domain", **train)
+    agree(ours, theirs)
+    assert (weights(ours) - weights(simulate("naive", "domain", **train))).abs().max() > 1e-3
+
+
+def test_a_fisher_of_batches_depends_on_their_order_as_our_documentation_says():
+    # One weight, two examples of gradients +1 and -1: in one batch they cancel, in two they do not.
+    gradients = torch.tensor([1.0, -1.0])
+    assert gradients.mean() ** 2 == 0 and (gradients**2).mean() == 1
+
+
+def test_their_si_measures_nothing_on_a_cpu_as_our_documentation_says():
+    # Loss w^2 from w = 1 at rate 1/4: w = 1/2, then 1/4. The path integral is -(2 * -1/2 + 1 * -1/4) = 5/4.
+    weight = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(weight.weight, 1.0)
+    optimizer = torch.optim.SGD(weight.parameters(), lr=0.25)
+    plugin = library("avalanche.training.plugins").SynapticIntelligencePlugin(si_lambda=1.0, eps=0.1)
+    seen = SimpleNamespace(model=weight, device="cpu", clock=SimpleNamespace(train_exp_counter=0), loss=None)
+    plugin.before_training_exp(seen)
+    for expected in (0.5, 0.25):
+        plugin.before_training_iteration(seen)
+        optimizer.zero_grad()
+        seen.loss = (weight.weight**2).sum()
+        seen.loss.backward()
+        optimizer.step()
+        plugin.after_training_iteration(seen)
+        assert float(weight.weight) == expected
+    assert plugin.syn_data["trajectory"]["weight"].data.tolist() == [0.0]
+    assert plugin.syn_data["old_theta"]["weight"].data.data_ptr() == weight.weight.data_ptr()
+    theirs = simulate({"name": "avalanche:SynapticIntelligence", "options.si_lambda": 1000.0}, "task")
+    assert torch.equal(weights(theirs), weights(simulate("avalanche:Naive", "task")))
+
+
+def test_a_plug_in_hangs_on_naive_as_in_their_strategy_of_its_name():
+    hung = simulate({"name": "avalanche:Naive", "plugins.ReplayPlugin.mem_size": 20}, "task")
+    own = simulate({"name": "avalanche:Replay", "options.mem_size": 20}, "task")
+    assert torch.equal(weights(hung), weights(own))
+    assert not torch.equal(weights(hung), weights(simulate("avalanche:Naive", "task")))
+    both = simulate({"name": "avalanche:Naive", "plugins.ReplayPlugin.mem_size": 20, "plugins.LwFPlugin": True}, "task")
+    assert not torch.equal(weights(hung), weights(both))
+
+
+LEARNERS = [
+    ("AGEM", {"patterns_per_exp": 10, "sample_size": 8}),
+    ("DER", {"mem_size": 20}),
+    ("MIR", {"mem_size": 20, "subsample": 8}),
+    ("Cumulative", {}),
+    ("GDumb", {"mem_size": 20}),
+    ("ICaRL", {"memory_size": 20, "fixed_memory": True}),
+    ("MAS", {}),
+    ("ER_ACE", {"mem_size": 20}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), LEARNERS)
 def test_their_strategies_run_and_act(name, options):
-    result = simulate({"name": f"avalanche:{name}", **{f"options.{key}": value for key, value in options.items()}}, "task", epochs=1)
-    naive = simulate("avalanche:Naive", "task", epochs=1)
+    setting = "class" if name == "ICaRL" else "task"
+    asked = {"name": f"avalanche:{name}", **{f"options.{key}": value for key, value in options.items()}}
+    result, naive = simulate(asked, setting), simulate("avalanche:Naive", setting)
     assert result.matrix.shape == (5, 5)
-    assert any(
-        not torch.equal(one, two) for one, two in zip(result.strategy.network.parameters(), naive.strategy.network.parameters())
-    )
+    assert not torch.equal(weights(result), weights(naive))
+    batch = result.scenario.experiences[0].test.batch(slice(0, 3))
+    assert result.strategy.logits(batch.x).shape == (3, 10)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +171,10 @@ def test_their_strategies_run_and_act(name, options):
         ({"name": "avalanche:Replay", "options.mem_siz": 3}, {}, "takes no 'mem_siz'; did you mean mem_size"),
         ("avalanche:EWC", {}, "strategy.options.NAME=VALUE"),
         ("avalanche:Naive", {"iterations": 3}, "set train.epochs"),
+        ({"name": "avalanche:Naive", "plugins.RepayPlugin.mem_size": 3}, {}, "did you mean ReplayPlugin"),
+        ({"name": "avalanche:Naive", "plugins.ReplayPlugin": 3}, {}, "strategy.plugins.ReplayPlugin=true"),
+        ({"name": "avalanche:Naive", "plugins.ReplayPlugin.size": 3}, {}, "ReplayPlugin of Avalanche takes no 'size'"),
+        ({"name": "avalanche:JointTraining"}, {}, "cannot learn experience 1 here"),
     ],
 )
 def test_what_cannot_be_made_is_one_line(strategy, train, message):
