@@ -122,7 +122,7 @@ def many_headed(whole: Whole) -> nn.Module:
     """
     base: Any = library("avalanche.models").MultiTaskModule
 
-    class ManyHeaded(base):  # type: ignore[misc]
+    class ManyHeaded(base):
         """Logits by task where no task label is given."""
 
         def __init__(self) -> None:
