@@ -139,10 +139,15 @@ class Registry:
             name: a name as the user types it.
 
         Returns:
-            The component's class, and the options that the name stands for.
+            The component's class, and the options that the name stands for. A component with a method `of` makes a class of them itself.
         """
         row, options = self.find(name)
-        return self.component(row), options
+        component = self.component(row)
+        if options and hasattr(component, "of"):
+            if name not in self._loaded:
+                self._loaded[name] = component.of(**options)
+            return self._loaded[name], {}
+        return component, options
 
     def component(self, row: Row) -> Any:
         """Import the component of a row.

@@ -53,6 +53,7 @@ strategies = Registry(
         Row("tapl", "TAPL: MAML that adapts on pseudo-labelled queries too", "strategies.meta.tapl:Tapl", label="reference design"),
         Row("avalanche:LEARNER", "any strategy of Avalanche (avalanche:EWC)", "strategies.bridges.avalanche:AvalancheStrategy"),
         Row("learn2learn:LEARNER", "learn2learn's MAML, MetaSGD or ANIL (learn2learn:MAML)", "strategies.bridges.learn2learn:Learn2Learn"),
+        Row("METHOD+replay", "replay beside a penalty or a distillation, for instance ewc+replay", "strategies.memory.beside:Beside"),
         Row("A+B", "methods of MAML's inner loop combined, for instance l2f+cxgrad+tapl", "strategies.meta.combination:Combination"),
         Row("protonet", "ProtoNet: nearest class mean in a learned embedding", "strategies.meta.protonet:ProtoNet"),
         Row("protonet-soft", "ProtoNet refined by soft k-means over unlabelled images", "strategies.meta.protonet_soft:ProtoNetSoft"),

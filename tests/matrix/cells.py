@@ -19,6 +19,8 @@ QUICK: dict[str, dict[str, Any]] = {
     "gdumb": {"memory": 10},
     "cumulative": {},
     "packnet": {},
+    "ewc+replay": {"memory": 10, "batch_size": 3},
+    "lwf+replay": {"memory": 10, "batch_size": 3},
     "ncm": {},
     "slda": {},
     "ranpac": {"projections": 10},
@@ -95,7 +97,7 @@ def refusal(strategy: str, setting: str, variant: str) -> str | None:
         "own network without units": dict.fromkeys(UNITS, "lies in none; wrap each layer and its batch norm"),
         "own network of other layers": {
             **dict.fromkeys(UNITS, "lies in none; wrap each layer and its batch norm"),
-            **dict.fromkeys(("ewc", "online-ewc", "mas"), "known for Linear, Conv2d and BatchNorm, not LayerNorm"),
+            **dict.fromkeys(("ewc", "ewc+replay", "online-ewc", "mas"), "known for Linear, Conv2d and BatchNorm, not LayerNorm"),
         },
         "biases frozen": {**dict.fromkeys(UNITS, "or nothing of it"), "hnet-cnet": "leave network.freeze out"},
         "backbone frozen": {"rescl": "units that are trained, and this network has none", "hnet-cnet": "leave network.freeze out"},

@@ -72,7 +72,7 @@ def test_every_row_of_every_registry_leads_to_a_class_with_documented_options() 
     for kind in ("scenarios", "strategies", "networks", "probes"):
         registry = registries()[kind]
         for name in registry.names():
-            chosen = re.sub("SOURCE|TARGET|SETS?|NAME", "mnist", name).replace("A+B", "l2f+tapl")
+            chosen = re.sub("SOURCE|TARGET|SETS?|NAME", "mnist", name).replace("A+B", "l2f+tapl").replace("METHOD", "ewc")
             component = registry.component(registry.find(chosen)[0])
             for option, _, _, meaning in describe(component.Config):
                 assert meaning, f"{kind} {name}: option {option} is not documented"
