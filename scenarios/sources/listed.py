@@ -135,15 +135,10 @@ class Listed(Source):
             raise DataUnavailableError(
                 self._absence(place, "and is not to be downloaded" if self.fetchers else "and must be laid out by you")
             )
-        import torchvision
-
         for kind, arguments in self.fetchers:
-            place.report(f"torchvision fetches {self.name} ({kind}) into {place.root}")
-            try:
-                getattr(torchvision.datasets, kind)(str(place.root), download=True, **arguments)
-            except Exception as error:  # networks and servers make it raise anything
-                reason = (str(error) or type(error).__name__).splitlines()[0]
-                raise DataUnavailableError(self._absence(place, f"and cannot be downloaded ({reason})")) from error
+            failure = fetched(kind, place, **arguments)
+            if failure:
+                raise DataUnavailableError(self._absence(place, f"and cannot be downloaded ({failure})"))
 
     def _absence(self, place: Place, failure: str) -> str:
         where = place.root / self.folders[0]
@@ -151,3 +146,24 @@ class Listed(Source):
             f"{self.name} is not under {place.root} {failure}: get it from {self.origin_url} and unpack it to {where} (with "
             f"{', '.join(self.needed)}), or say with --data-root where the sets lie; `--data generated` runs the same protocol without it"
         )
+
+
+def fetched(kind: str, place: Place, **arguments: Any) -> str:
+    """Let torchvision fetch a set, and check and unpack it.
+
+    Args:
+        kind: torchvision's class.
+        place: where the set is to lie.
+        arguments: further ones of that class.
+
+    Returns:
+        Why it failed, empty where it did not.
+    """
+    import torchvision
+
+    place.report(f"torchvision fetches {kind} into {place.root}")
+    try:
+        getattr(torchvision.datasets, kind)(str(place.root), download=True, **arguments)
+    except Exception as error:  # networks and servers make it raise anything
+        return (str(error) or type(error).__name__).splitlines()[0]
+    return ""

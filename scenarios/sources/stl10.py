@@ -6,6 +6,7 @@ An image is three channels of 96x96 bytes, column by column; labels count from 1
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from scenarios.errors import DataUnavailableError
 from scenarios.sources.base import Place, check, checked_labels, reading
 from scenarios.sources.decoded import Decoded, Part
+from scenarios.sources.listed import fetched
 from scenarios.sources.published import Published, Remote
 
 FILES = {
@@ -46,20 +48,14 @@ class Stl10(Published):
         Raises:
             DataUnavailableError: they are not there, and cannot be fetched.
         """
-        for layout in self.layouts:
-            if all((place.root / file).exists() for file in layout):
-                return [place.root / file for file in layout]
-        if not place.download:
-            raise DataUnavailableError(self._absence(place.root, "and is not to be downloaded"))
-        import torchvision
-
-        place.report(f"torchvision fetches {self.name} (2.6 GB) into {place.root}")
+        there = replace(place, download=False)
         try:
-            torchvision.datasets.STL10(str(place.root), download=True)
-        except Exception as error:  # networks and servers make it raise anything
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise DataUnavailableError(self._absence(place.root, f"and cannot be downloaded ({reason})")) from error
-        return [place.root / file for file in self.layouts[0]]
+            return super().locate(there)
+        except DataUnavailableError:
+            failure = fetched("STL10", place) if place.download else "it is not to be fetched"
+            if failure:
+                raise DataUnavailableError(self._absence(place.root, f"and cannot be downloaded ({failure})")) from None
+            return super().locate(there)
 
     def decode(self, files: Sequence[Path], place: Place) -> Decoded:
         """Read the four files.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from strategies.registry import strategies
+
 QUICK: dict[str, dict[str, Any]] = {
     "naive": {},
     "joint": {},
@@ -46,6 +48,11 @@ STREAMS: dict[str, dict[str, Any]] = {
     "plain": {},
     "blurry": {"scenario": BLURRED},
     "blurry with norms": {"scenario": BLURRED, "network": NORMED},
+    "gaussian": {"scenario": {"gaussian": 0.4}},
+    "unequal": {"scenario": {"tasks": None, "classes_per_task": (3, 2, 1)}},
+    "unbalanced and mislabelled": {"scenario": {"long_tail": 3.0, "label_noise": 0.25}},
+    "repetition": {"scenario": {"name": "tiny-repetition", "slots": 2}},
+    "online": {"scenario": {"online": True}, "train": {"batch_size": 8}},
     "validation share": {"scenario": {"validation_share": 0.25}},
     "few examples": {"scenario": {"train_examples": 3}},
     "one example": {"scenario": ONE},
@@ -82,8 +89,18 @@ CURVED, UNITS = ("kfac", "xkfac"), ("kfac", "xkfac", "rescl", "hnet-cnet")
 
 def refusal(strategy: str, setting: str, variant: str) -> str | None:
     """What a cell is refused with; None where it runs."""
+    if variant == "online" and setting == "task":
+        return "a task label would"
+    if variant == "repetition" and setting == "task":
+        return "no task to be labelled"
+    if variant == "unequal" and setting == "domain":
+        return "equally many classes in every experience"
     if setting not in ONLY_IN.get(strategy, setting):
         return "does not work in setting"
+    if variant == "online" and strategies.load(strategy)[0].needs_boundaries:
+        return "must be told where an experience ends"
+    if variant == "repetition" and strategy == "hnet-cnet" and setting == "class":
+        return "here classes come back"
     if STREAMS[variant].get("scenario", {}).get("classes") == 3 and setting != "class":
         return "right by construction"
     if variant in ("batches of one", "one example", "one example with norms", "batches of one with norms") and strategy in CURVED:
@@ -93,7 +110,10 @@ def refusal(strategy: str, setting: str, variant: str) -> str | None:
         "one example with norms": "the only training example of experience 0",
     }
     by_cell = {
-        "blurry": {"rescl": "two tasks that do not mix", "hnet-cnet": "one task at a time", "packnet": "one task at a time"},
+        **dict.fromkeys(
+            ("blurry", "gaussian"),
+            {"rescl": "two tasks that do not mix", "hnet-cnet": "one task at a time", "packnet": "one task at a time"},
+        ),
         "own network without units": dict.fromkeys(UNITS, "lies in none; wrap each layer and its batch norm"),
         "own network of other layers": {
             **dict.fromkeys(UNITS, "lies in none; wrap each layer and its batch norm"),

@@ -13,6 +13,7 @@ from torch import nn
 from scenarios.images import ImageSet
 from scenarios.scenario_registry import scenarios
 from scenarios.streams.request import Request
+from scenarios.streams.returning import Repetition, RepetitionConfig
 from scenarios.streams.streams import Permuted, PermutedConfig, Split, SplitConfig
 from strategies.networks import networks
 from strategies.networks.unit import Unit
@@ -71,6 +72,14 @@ class TinyPermuted:
         return Permuted.make(config, in_memory(request, 3))
 
 
+class TinyRepetition:
+    Config = RepetitionConfig
+
+    @staticmethod
+    def make(config: RepetitionConfig, request: Request) -> Any:
+        return Repetition.make(config, in_memory(request, 4))
+
+
 class Plain(nn.Module):
     """Layers that no unit holds."""
 
@@ -102,6 +111,7 @@ def registered() -> Iterator[None]:
     """While it lasts, what is above can be named."""
     before = [(registry, dict(registry.rows), dict(registry._loaded)) for registry in (scenarios, networks)]
     scenarios.register("tiny", "a few classes in three experiences")(Tiny)
+    scenarios.register("tiny-repetition", "four classes that come back")(TinyRepetition)
     scenarios.register("tiny-permuted", "three classes, permuted")(TinyPermuted)
     networks.register("tiny-plain", "layers that no unit holds")(Plain)
     networks.register("tiny-frozen", "units of which one is frozen")(frozen_units)

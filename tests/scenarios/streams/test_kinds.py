@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -329,3 +330,23 @@ def test_streams_are_functions_of_the_seed(name: str, options: dict) -> None:
 def test_hnet_cnet_refuses_classes_that_come_back() -> None:
     with pytest.raises(UserError, match="here classes come back"):
         runs.simulate(scenario="repetition-digits", strategy="hnet-cnet", network={"name": "mlp", "hidden": (32,)})
+
+
+@pytest.mark.parametrize(
+    ("scenario", "strategy"),
+    [
+        ({"name": "split-digits", "setting": "class", "online": True, "gaussian": 0.4, "label_noise": 0.2, "long_tail": 5}, "der++"),
+        ({"name": "corrupted-digits", "kinds": ("gaussian-noise",), "train_examples": 200, "test_examples": 50}, "replay"),
+        ({"name": "repetition-digits", "tasks": 4, "generator": "sampling"}, "replay"),
+    ],
+)
+def test_a_run_that_is_interrupted_goes_on_with_the_same_bits(scenario: dict, strategy: str, tmp_path: Path) -> None:
+    from tests.runs.test_resume import interrupted
+
+    asked = {"scenario": scenario, "strategy": {"name": strategy}, "network": {"name": "mlp", "hidden": (16,)}, "seed": 2}
+    if not scenario.get("online"):
+        asked["train"] = {"epochs": 2}
+    whole = runs.simulate(**asked)
+    interrupted(asked, tmp_path / "run", 12)
+    again = runs.simulate(**asked, out=tmp_path / "run", resume=True)
+    assert torch.equal(whole.matrix.nan_to_num(-1), again.matrix.nan_to_num(-1))
