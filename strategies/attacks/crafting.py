@@ -141,7 +141,7 @@ class Crafting(BoundedAdversary):
         """
         super().prepare(scenario)
         if any(experience.train.task is None for experience in scenario.experiences):
-            raise UserError("crafting needs experiences of one task each; set scenario.blurry=0")
+            raise UserError("crafting needs experiences of one task each; leave scenario.blurry and scenario.gaussian out")
 
     def objective(self, view: AdversaryView, model: Answering, step: int) -> Objective | None:
         """What is lowered.

@@ -93,7 +93,7 @@ class Kfac(PenaltyStrategy):
         if not self.config.select_on_target and searched != (KfacConfig.select_learning_rates, KfacConfig.select_dampings):
             raise UserError("what is selected from has no effect without the selection; add strategy.select_on_target=true")
         if self.config.select_on_target and any(experience.train.task is None for experience in experiences):
-            raise UserError("strategy.select_on_target may look at the new task's data alone; set scenario.blurry=0")
+            raise UserError("strategy.select_on_target looks at the new task's data alone; leave scenario.blurry and scenario.gaussian out")
         if self.config.select_on_target and not all(len(experience.validation) for experience in experiences):
             raise UserError("strategy.select_on_target needs validation data; add --set scenario.validation_share=0.1")
         super().prepare(setup)
