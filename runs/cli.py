@@ -113,6 +113,7 @@ def sweep(
 def list_(
     kind: Annotated[str | None, typer.Argument(help="scenarios, strategies, networks, attacks, defences, probes, metrics, ...")] = None,
     name: Annotated[str | None, typer.Argument(help="One of them: what it is, its options, its paper.")] = None,
+    family: Annotated[str | None, typer.Option(help="Of strategies: those of one family alone (memory, penalties, ...).")] = None,
     import_: Annotated[list[Path] | None, typer.Option("--import", help="A file of your own that registers components.")] = None,
 ) -> None:
     """Show what there is, or the options of one component."""
@@ -123,7 +124,7 @@ def list_(
 
         for path in import_:
             import_file(path)
-    listing.show(kind, name)
+    listing.show(kind, name, family)
 
 
 @app.command()

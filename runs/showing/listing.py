@@ -8,8 +8,9 @@ from typing import Any
 
 from runs import measures
 from runs.showing import terminal
+from runs.showing.overview import family as family_of
 from scenarios.errors import UserError, nearest, shortened
-from scenarios.registry import Registry
+from scenarios.registry import Registry, Row
 
 SECTIONS = ("train", "evaluate")
 """What else can be listed: options of every run."""
@@ -34,18 +35,24 @@ def registries() -> dict[str, Registry]:
     return {**named, "probes": probes, "metrics": metrics, "data": sources}
 
 
-def show(kind: str | None, name: str | None) -> None:
+def show(kind: str | None, name: str | None, family: str | None = None) -> None:
     """Print all rows, those of one kind, or one component with its options.
 
     Args:
         kind: one of the registries' names; None for all.
         name: a component; None for all.
+        family: show the components of one family alone.
 
     Raises:
-        UserError: there is no such kind.
+        UserError: there is no such kind, or no such family.
     """
     console = terminal.console()
     known = registries()
+    if family is not None:
+        if kind not in known or name is not None:
+            raise UserError("--family is for a list of one kind: simulate list strategies --family memory")
+        _table(kind, _family(known[kind], kind, family), console)
+        return
     if kind in SECTIONS and name is None:
         _section(kind, console)
         return
@@ -85,6 +92,16 @@ def _table(kind: str, registry: Registry, console: object) -> None:
         table.add_row(registry.shown(row.name), row.line, *([measures.told(row.name)] if kind == "metrics" else []))
     console.print(table)  # type: ignore[attr-defined]
     console.print("")  # type: ignore[attr-defined]
+
+
+def _family(registry: Registry, kind: str, family: str) -> Registry:
+    families: dict[str, list[Row]] = {}
+    for row in registry.rows.values():
+        families.setdefault(family_of(row.place), []).append(row)
+    families.pop("", None)
+    if family not in families:
+        raise UserError(f"there is no family '{shortened(family)}' of {kind}{nearest(family, families)}")
+    return Registry(registry.kind, families[family])
 
 
 def _describe(registry: Registry, kind: str, name: str, console: object) -> None:

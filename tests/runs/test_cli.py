@@ -22,7 +22,7 @@ OPTIONS = {
     "": "--attack --config --data --data-root --defence --device --diagnose --dry-run --help --import --jobs --log --network --out --probe "
     "--quiet --resume --scenario --seed --seeds --set --setting --strategy --test-scenario -h",
     "sweep": "--dry-run --help --jobs --out --quiet --threads",
-    "list": "--help --import",
+    "list": "--family --help --import",
     "plot": "--columns --format --help --style",
     "compare": "--format --help --mixed --out",
     "resume": "--help --quiet",
