@@ -1,6 +1,6 @@
 """The page that says of every strategy for streams where it works, what it keeps from the past, and what a step costs beside fine-tuning's.
 
-`python -m runs.showing.overview docs/strategies.md` writes it. Settings come from the components; what is kept and what it costs, from here.
+`python -m runs.showing.overview docs/strategies.md` writes it. Settings come from components; what is kept and what it costs, from here.
 """
 
 from __future__ import annotations
