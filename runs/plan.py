@@ -33,6 +33,7 @@ from strategies.defences.defence import Defence
 from strategies.networks import networks as network_registry
 from strategies.phase import Optimizer, TrainConfig
 from strategies.probes.probe import Probe, ProbeSetup
+from strategies.probes.released import ByExperience
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,8 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
     if probe:
         check_probe(probe, strategy)
         root = request.get("data_root")
-        probe.prepare(ProbeSetup(scenario, randomness, Path(root) if root else None))
+        by_experience = isinstance(strategy.network, ByExperience)
+        probe.prepare(ProbeSetup(scenario, randomness, Path(root) if root else None, by_experience))
     resolved = {**chosen.as_dict(), "seed": seed, "device": device.type, **_default_root(scenario), **scalars(request)}
     return Plan(resolved, scenario, strategy, chosen.train, chosen.evaluation, randomness, device, test_scenario, attack, defence, probe)
 

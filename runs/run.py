@@ -26,7 +26,7 @@ from runs.showing.tables import write_matrix
 from runs.stopping import MISSHAPEN
 from scenarios.episodes.episodic import EpisodicScenario
 from scenarios.errors import UserError, shortened
-from strategies.soft_targets import frozen_copy
+from strategies.probes.released import released
 
 CHECKPOINT_SECONDS = 5.0
 """Checkpoints between passes are at least so far apart; those at the end of an experience or a phase are always taken."""
@@ -110,7 +110,7 @@ class Run:
             self.extra = result.summary
             self.progress.end_experience(experience.index, experience.name, _standing(result.row, experience.index))
             if plan.probe and plan.probe.watches:
-                plan.probe.watch(experience.index, frozen_copy(plan.strategy.network))
+                plan.probe.watch(experience.index, released(plan.strategy.network, experience.index))
             for line in plan.strategy.remarks(experience):
                 self.progress.say(f"warning: {line}")
             self.position = Position(experience.index + 1)

@@ -78,6 +78,14 @@ class Strategy:
         self.setup = setup
         self.network = setup.build_network()
 
+    def plain(self) -> Strategy:
+        """The learner that does nothing against forgetting, on scenarios that this one can meet: probes train their anchors with it.
+
+        Returns:
+            A learner, not yet prepared.
+        """
+        return Strategy(NoOptions())
+
     def phases(self, experience: Experience) -> list[Phase]:
         """What is done to learn an experience. Called again when a run resumes inside one, after `load_state_dict`.
 

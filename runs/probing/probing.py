@@ -12,9 +12,10 @@ import torch
 from runs.engine import Engine, Position
 from runs.probing import cache, summaries, trials
 from scenarios.errors import UserError
-from strategies.base import NoOptions, Strategy
+from strategies.base import Strategy
 from strategies.networks.network import Network
 from strategies.probes.probe import Probe
+from strategies.probes.released import can_release, released
 from strategies.soft_targets import frozen_copy
 
 if TYPE_CHECKING:
@@ -51,18 +52,16 @@ class Probing:
             answers[subject] = {piece: self._answer(subject, piece) for piece in self.probe.pieces()}
         return summaries.summarise(self, answers, matrix)
 
-    def _tested(self) -> Network:
-        return frozen_copy(self.plan.strategy.network)
-
     def _answer(self, subject: str, piece: str) -> dict[str, Any]:
-        asked = {"weights": self._weights(subject), "piece": piece, "probe": self._options, "facts": self.probe.facts()}
+        about = self.probe.about(piece)
+        asked = {"weights": self._weights(subject, about), "piece": piece, "probe": self._options, "facts": self.probe.facts()}
         met = {"data": self.plan.scenario.data.get("fingerprint"), "seed": self.plan.resolved["seed"]}
         met["source"] = cache.source(type(self.probe))
         name = cache.key({**asked, **met}, self.plan.device)
         known = cache.read(name)
         if known is None:
             self.say(f"probe: {piece}, {subject} network")
-            known = self._carry_out(piece, self.anchor(subject))
+            known = self._carry_out(piece, self.anchor(subject, about))
             cache.write(name, known)
         return known
 
@@ -80,51 +79,67 @@ class Probing:
     def _options(self) -> dict[str, Any]:
         return self.plan.resolved["probe"]
 
-    def _weights(self, subject: str) -> str:
+    def _weights(self, subject: str, about: int | None) -> str:
         # An anchor's weights follow from its recipe: once they are known by name, they need not be trained to be looked up.
         if subject == "tested":
-            return cache.weights(self.anchor(subject))
+            return cache.weights(self.anchor(subject, about))
         recipe = {key: value for key, value in self.plan.resolved.items() if key not in AFTER}
-        learned = self.probe.learned_by(subject)
+        if self.plan.scenario.setting == "episodic":
+            # Learners of episodes have no common ground but their own: their anchors are trained by them.
+            recipe["strategy"] = self.plan.resolved["strategy"]
+        learned = self.probe.learned_by(subject, about)
         name = cache.key({"recipe": recipe, "learned": learned, "data": self.plan.scenario.data.get("fingerprint")}, self.plan.device)
         known = cache.read(name)
         if known is None:
-            known = {"weights": cache.weights(self.anchor(subject))}
+            known = {"weights": cache.weights(self.anchor(subject, about))}
             cache.write(name, known)
         return known["weights"]
 
-    def anchor(self, name: str) -> Network:
+    def anchor(self, name: str, about: int | None = None) -> Network:
         """A network to compare with: what plain fine-tuning makes of a part of the stream.
 
         Args:
             name: floor or ceiling; or tested, for the run's own network.
+            about: the experience that is asked for; None for no particular one.
 
         Returns:
             A copy, frozen.
         """
         if name == "tested":
-            return self._tested()
-        if name not in self._anchors:
-            kept = getattr(self.plan.strategy, "transferred", None) if name == "ceiling" else None
-            self._anchors[name] = frozen_copy(kept) if kept is not None else self._train(self.probe.learned_by(name))
-        return copy.deepcopy(self._anchors[name])
+            return released(self.plan.strategy.network, about)
+        kept = getattr(self.plan.strategy, "transferred", None) if name == "ceiling" else None
+        if kept is not None:
+            return frozen_copy(kept)
+        learned = tuple(self.probe.learned_by(name, about))
+        if learned not in self._trained:
+            self._train(learned)
+        return copy.deepcopy(self._trained[learned])
 
     @cached_property
-    def _anchors(self) -> dict[str, Network]:
+    def _trained(self) -> dict[tuple[int, ...], Network]:
         return {}
 
-    def _train(self, learned: list[int]) -> Network:
+    @cached_property
+    def _wanted(self) -> set[tuple[int, ...]]:
+        abouts = dict.fromkeys(map(self.probe.about, self.probe.pieces()))
+        return {tuple(self.probe.learned_by(anchor, about)) for anchor in self.probe.anchors for about in abouts}
+
+    def _train(self, learned: tuple[int, ...]) -> None:
+        # One training serves all anchors that it passes on its way.
         plan = self.plan
-        learner = Strategy(NoOptions())
+        learned = max((each for each in self._wanted if each[: len(learned)] == learned), key=len, default=learned)
+        learner = plan.strategy.plain()
         learner.prepare(plan.strategy.setup)
         watch = trials.Watch(self.stopping)
         engine = Engine(learner, plan.train, plan.randomness, plan.device, watch, trials.no_checkpoint)
         watch.engine = engine
+        self._trained[()] = frozen_copy(learner.network)
         # Whoever asks for an anchor first may be measuring without a graph.
         with torch.enable_grad():
-            for index in learned:
+            for place, index in enumerate(learned, 1):
                 engine.learn(plan.scenario.experiences[index], Position(index))
-        return frozen_copy(learner.network)
+                if learned[:place] in self._wanted or place == len(learned):
+                    self._trained[learned[:place]] = frozen_copy(learner.network)
 
 
 def check(probe: Probe, strategy: Strategy) -> None:
@@ -135,8 +150,8 @@ def check(probe: Probe, strategy: Strategy) -> None:
         strategy: the learner, prepared.
 
     Raises:
-        UserError: its network is not a trunk with a head.
+        UserError: its network is not a trunk with a head, nor has one for each experience.
     """
-    if probe.needs_network and not isinstance(getattr(strategy, "network", None), Network):
-        what = f"a probe retrains copies of a network with one trunk and a head, which {type(strategy).__name__} has not"
+    if probe.needs_network and not can_release(getattr(strategy, "network", None)):
+        what = f"a probe asks copies of a network with one trunk and a head, which {type(strategy).__name__} has not"
         raise UserError(f"{what}; leave --probe out, or say --probe none")

@@ -57,30 +57,80 @@ def piggyback(probing: Probing, answers: Answers, matrix: list[list[float]]) -> 
         matrix: the run's accuracies.
 
     Returns:
-        `pl_accuracy`, and for a transfer `unlearning`.
+        `pl_accuracy`, of one experience or in the mean over several, and for a transfer `unlearning`.
     """
-    facts = probing.probe.facts()
+    probe: Any = probing.probe
+    facts = probe.facts()
+    found = {index: _stolen(probe, answers, index) for index in probe.loot}
+    if len(found) > 1:
+        return {"pl_accuracy": _over_experiences(probe, found, matrix)}
+    (index, one), *_ = found.items()
+    roles = [getattr(experience, "role", "") for experience in probing.plan.scenario.experiences]
+    beside = {"unlearning": _unlearning(probing, matrix, one)} if "dispose" in roles else {}
+    told = {name: value for name, value in one.items() if name not in ("curve", "floor_curve", "ceiling_curve")}
+    return {"pl_accuracy": {**told, **facts}, **beside}
+
+
+def _stolen(probe: Any, answers: Answers, index: int) -> dict[str, Any]:
+    facts, size = probe.facts(), probe.loot[index].largest
     found: dict[str, dict[str, Any]] = {}
-    for piece in probing.probe.pieces():
+    for thief in probe.thieves(index):
+        piece = f"{index}:{thief}"
         grids = {subject: torch.tensor(pieces[piece]["accuracies"], dtype=torch.float64) for subject, pieces in answers.items()}
-        found[piece] = _between(grids, facts["rates"])
+        found[thief] = _between(grids, facts["rates"])
         if "old_head" in answers["tested"][piece]:
-            found[piece]["old_head"] = max(answers["tested"][piece]["old_head"])
-    first = probing.probe.pieces()[0].partition("/")[0]
-    main = found[f"{first}/{facts['size']}"]
-    named = {piece.partition("/")[0]: one for piece, one in found.items() if piece.partition("/")[2] in ("", facts["size"])}
+            found[thief]["old_head"] = max(answers["tested"][piece]["old_head"])
+    first = next(iter(found)).partition("/")[0]
+    main = found[f"{first}/{size}"]
+    named = {thief.partition("/")[0]: one for thief, one in found.items() if thief.partition("/")[2] in ("", size)}
     strongest = {subject: max(one[subject] for one in named.values()) for subject in ("mean", "floor", "ceiling")}
-    best = max(named, key=lambda name: named[name]["mean"])
-    summary = {key: main[key] for key in ("mean", "sd", "floor", "ceiling", "leakage") if key in main} | facts
+    told = {key: value for key, value in main.items() if key in ("mean", "sd", "floor", "ceiling", "leakage") or key.endswith("curve")}
+    told |= {"best": strongest["mean"], "best_by": max(named, key=lambda name: named[name]["mean"])}
+    told |= {"best_floor": strongest["floor"], "best_ceiling": strongest["ceiling"]}
     overall = leakage(strongest["mean"], strongest["floor"], strongest["ceiling"])
-    summary |= {"best": strongest["mean"], "best_by": best, "best_floor": strongest["floor"], "best_ceiling": strongest["ceiling"]}
-    summary |= {} if overall is None else {"best_leakage": overall}
-    summary["by_size"] = {piece.partition("/")[2]: one for piece, one in found.items() if piece.startswith(f"{first}/")}
-    summary["by_piggybacker"] = named
-    steps = steps_to_reach(main["curve"], facts["looks"], RELEARNED * main["ceiling"])
-    summary |= {} if steps is None else {"relearn_steps": steps}
-    roles = [experience.role for experience in probing.plan.scenario.experiences]
-    return {"pl_accuracy": summary, **({"unlearning": _unlearning(probing, matrix, main)} if "dispose" in roles else {})}
+    told |= {} if overall is None else {"best_leakage": overall}
+    told["by_size"] = {thief.partition("/")[2]: one for thief, one in found.items() if thief.startswith(f"{first}/")}
+    told["by_piggybacker"] = named
+    for key, curve in (("relearn_steps", "curve"), ("floor_relearn_steps", "floor_curve")):
+        steps = steps_to_reach(main[curve], facts["looks"], RELEARNED * main["ceiling"])
+        told |= {} if steps is None else {key: steps}
+    return told
+
+
+def _over_experiences(probe: Any, found: dict[int, dict[str, Any]], matrix: list[list[float]]) -> dict[str, Any]:
+    # Means over experiences, and each by itself: what the learner still answers, and what a thief gets back of it.
+    several = list(found.values())
+    told: dict[str, Any] = {**_means(several), **probe.facts()}
+    for kind in ("by_size", "by_piggybacker"):
+        names = dict.fromkeys(name for one in several for name in one[kind])
+        told[kind] = {name: _means([one[kind][name] for one in several if name in one[kind]]) for name in names}
+    kept = ("mean", "sd", "floor", "ceiling", "leakage", "best", "best_by", "best_leakage", "relearn_steps", "floor_relearn_steps")
+    told["by_experience"] = [
+        {
+            "experience": index,
+            "name": probe.loot[index].name,
+            "now": matrix[-1][index],
+            "then": matrix[index][index],
+            **{key: value for key, value in one.items() if key in kept or key.endswith("curve")},
+        }
+        for index, one in found.items()
+        if index < len(matrix)
+    ]
+    now = [each["now"] for each in told["by_experience"]]
+    return told | ({"now": sum(now) / len(now)} if now and all(map(math.isfinite, now)) else {})
+
+
+def _means(several: list[dict[str, Any]]) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    for key in ("mean", "floor", "ceiling", "best", "best_floor", "best_ceiling", "old_head"):
+        if all(key in one for one in several):
+            told[key] = sum(one[key] for one in several) / len(several)
+    for key in ("curve", "floor_curve", "ceiling_curve"):
+        told[key] = torch.tensor([one[key] for one in several], dtype=torch.float64).mean(0).tolist()
+    for key, of in (("leakage", ("mean", "floor", "ceiling")), ("best_leakage", ("best", "best_floor", "best_ceiling"))):
+        share = leakage(*(told[each] for each in of)) if of[0] in told else None
+        told |= {} if share is None else {key: share}
+    return told
 
 
 def features(probing: Probing, answers: Answers, matrix: list[list[float]]) -> dict[str, Any]:
@@ -98,21 +148,24 @@ def features(probing: Probing, answers: Answers, matrix: list[list[float]]) -> d
     learned = [index for index in probe.asked if index < len(matrix)]
     if not learned:
         return {}
-    now, initial = probing.anchor("tested"), probing.anchor("floor")
-    tested = answers["tested"]["linear-probes"]
-    rows: dict[str, list[float]] = {
-        "head": [matrix[-1][index] for index in learned],
-        "own_head": [tested["own_head"][str(index)] for index in learned],
-        "linear_probe": [tested["linear_probe"][str(index)] for index in learned],
-        "floor": [answers["floor"]["linear-probes"]["linear_probe"][str(index)] for index in learned],
-    }
+    tested, floor = ({name: _joined(answers[subject], name) for name in ("linear_probe", "own_head")} for subject in ("tested", "floor"))
+    rows: dict[str, list[float]] = {"head": [matrix[-1][index] for index in learned]}
+    if tested["own_head"]:
+        rows["own_head"] = [tested["own_head"][str(index)] for index in learned]
+    rows["linear_probe"] = [tested["linear_probe"][str(index)] for index in learned]
+    rows["floor"] = [floor["linear_probe"][str(index)] for index in learned]
     tests = {index: spread(probe.asked[index].test, probe.config.test_examples) for index in learned}
-    seen = {index: features_of(now, test) for index, test in tests.items()}
-    rows["cka_initial"] = [linear_cka(seen[index], features_of(initial, test)) for index, test in tests.items()]
+    seen = {}
+    for subject in ("tested", "floor"):
+        networks = {index: probing.anchor(subject, index) for index in tests}
+        for network in networks.values():
+            probe.make_ready(network)
+        seen[subject] = {index: features_of(networks[index], test) for index, test in tests.items()}
+    rows["cka_initial"] = [linear_cka(seen["tested"][index], seen["floor"][index]) for index in learned]
     if all(index in probe.then for index in learned):
         rows["head_then"] = [matrix[index][index] for index in learned]
         rows["linear_probe_then"] = [probe.then[index]["linear_probe"] for index in learned]
-        rows["cka"] = [linear_cka(seen[index].cpu(), probe.then[index]["features"]) for index in learned]
+        rows["cka"] = [linear_cka(seen["tested"][index].cpu(), probe.then[index]["features"]) for index in learned]
     past = {name: sum(values[:-1]) / (len(values) - 1) for name, values in rows.items() if len(values) > 1}
     # Of features that do not vary at all there is no CKA.
     past = {name: value for name, value in past.items() if math.isfinite(value)}
@@ -120,6 +173,10 @@ def features(probing: Probing, answers: Answers, matrix: list[list[float]]) -> d
         kept = leakage(past["linear_probe"], past["floor"], past["linear_probe_then"])
         past |= {} if kept is None else {"kept": kept}
     return {"feature_probe": {**probe.facts(), "experiences": learned, **rows, **({"past": past} if past else {})}}
+
+
+def _joined(pieces: dict[str, dict[str, Any]], name: str) -> dict[str, float]:
+    return {index: value for piece in pieces.values() for index, value in piece[name].items()}
 
 
 def few_shot(probing: Probing, answers: Answers) -> dict[str, Any]:
@@ -174,7 +231,7 @@ def _between(grids: dict[str, Tensor], rates: list[float]) -> dict[str, Any]:
 def _unlearning(probing: Probing, matrix: list[list[float]], main: dict[str, Any]) -> dict[str, Any]:
     plan = probing.plan
     source, target = plan.scenario.experiences[:2]
-    now, before = probing.anchor("tested"), probing.anchor("ceiling")
+    now, before = probing.anchor("tested", 0), probing.anchor("ceiling", 0)
     left, kept = matrix[-1][:2]
     told: dict[str, Any] = {"target_accuracy": kept, "target_change": kept - matrix[1][1], "old_head_accuracy": left}
     for name, experience in (("source", source), ("target", target)):

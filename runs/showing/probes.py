@@ -65,3 +65,31 @@ def few_shot(found: Mapping[str, Any], console: Console) -> None:
                 f"{100 * one['above_floor']['ci95']:.2f}",
                 style="bold",
             )
+
+
+def stolen(found: Mapping[str, Any], console: Console) -> None:
+    """Print how far and how soon each forgotten experience comes back.
+
+    Args:
+        found: `pl_accuracy` of a summary, of several experiences.
+        console: where to.
+    """
+    title = f"PL accuracy in %: what retraining on {found['size']} examples per class gets back of each past experience"
+    table = Table(title=title, title_justify="left", header_style="", box=box.SIMPLE_HEAD)
+    headings = ("experience", "now", "just learned", "retrained", "never saw it", "had just learned it", "leakage", "steps", "never saw it")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "experience" else "right")
+    for each in found["by_experience"]:
+        numbers = [f"{100 * each[key]:.1f}" for key in ("now", "then")]
+        numbers += [f"{100 * each['mean']:.1f} ± {100 * each['sd']:.1f}", f"{100 * each['floor']:.1f}", f"{100 * each['ceiling']:.1f}"]
+        numbers.append(f"{100 * each['leakage']:.0f}" if "leakage" in each else "–")
+        steps = [str(each.get(key, f"> {found['looks'][-1]}")) for key in ("relearn_steps", "floor_relearn_steps")]
+        table.add_row(f"{each['experience']}: {each['name']}", *numbers, *steps)
+    console.print(table)
+    console.print("steps: of retraining, until 95 % of what the network that had just learned it comes to", style="dim")
+    now = f"{100 * found['now']:.1f} % now, " if "now" in found else ""
+    console.print(
+        f"past experiences: {now}{100 * found['mean']:.1f} % after retraining; a network that never saw them {100 * found['floor']:.1f} %, "
+        f"one that had just learned them {100 * found['ceiling']:.1f} %",
+        style="bold",
+    )

@@ -170,6 +170,9 @@ def probe(summary: Mapping[str, Any], console: Console) -> None:
         if not any(key in summary for key in PROBED):
             console.print("the probe found nothing to measure")
         return
+    if "by_experience" in found:
+        probes.stolen(found, console)
+        return
     title = "PL accuracy in %: what retraining gets back of the source"
     table = Table(title=title, title_justify="left", header_style="", box=box.SIMPLE_HEAD)
     for name in ("piggyback set", "this network", "never saw it", "before disposal", "leakage", "rate"):

@@ -7,7 +7,7 @@ looking at a query's label, and `diagnostics` shows what a method did inside the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -76,6 +76,14 @@ class MetaStrategy(Strategy):
         self.net = FunctionalNetwork(self.network)
         self.parts = self._new_parts()
         self.iteration = 0
+
+    def plain(self) -> Strategy:
+        """The same learner, trained on one domain after another.
+
+        Returns:
+            A learner, not yet prepared.
+        """
+        return type(self)(replace(self.config, stream="naive"))
 
     def _new_parts(self) -> nn.ModuleDict:
         with torch.random.fork_rng(devices=[]):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import Parameter, functional
 
@@ -105,6 +107,28 @@ class StackedNetwork(nn.Module):
         if len(own) == self.width:
             return logits
         return functional.pad(logits, (own.start, self.width - own.stop), value=OUT_OF_PLAY)
+
+    @torch.no_grad()
+    def part(self, task: int | None) -> Network:
+        """What answers a task, as a network by itself: all filters that the task uses, each of them to be trained, and the task's head.
+
+        Args:
+            task: the task; None for the last, whose part is the whole network.
+
+        Returns:
+            A copy.
+        """
+        task = len(self.outputs) - 1 if task is None else task
+        whole = copy.deepcopy(self)
+        whole.selection.task = task
+        for name, unit in list(whole.backbone.named_modules()):
+            if isinstance(unit, StackedUnit):
+                parent, _, attribute = name.rpartition(".")
+                setattr(whole.backbone.get_submodule(parent), attribute, unit.part(task))
+        head: Any = whole.heads[task]
+        made = Network(whole.backbone, head.in_features, [self.outputs[task]])
+        made.head.blocks[0] = head
+        return made.train(self.training)
 
     def layers(self) -> dict[str, StackedLayer]:
         """The layers.

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter, functional
 
 from scenarios.errors import UserError
+from strategies.networks.unit import Unit
 
 Bounds = tuple[int, ...]
 """How many channels each task uses: I^0 = 0, I^1, ..., I^N."""
@@ -159,6 +160,27 @@ class StackedLayer(nn.Module):
             return self.biases[0]
         return torch.cat([*(self.biases[number].detach() for number in range(task)), self.biases[task]])
 
+    def part(self, task: int) -> nn.Linear | nn.Conv2d:
+        """A task's part of the layer as a layer by itself.
+
+        Args:
+            task: the task.
+
+        Returns:
+            A copy, all of it to be trained.
+        """
+        weight, bias = self.weight(task), self.bias(task)
+        made: nn.Linear | nn.Conv2d
+        if weight.ndim == 4:
+            made = nn.Conv2d(
+                weight.shape[1], weight.shape[0], tuple(weight.shape[2:]), bias=bias is not None, device="meta", **self.options
+            )
+        else:
+            made = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+        made.weight = Parameter(_copy(weight.detach().clone(), weight))
+        made.bias = None if bias is None else Parameter(bias.detach().clone())
+        return made
+
     def of_task(self, task: int) -> Iterator[Parameter]:
         """What a task trains.
 
@@ -215,6 +237,24 @@ class StackedNorm(nn.Module):
         blocks[task] = self.norms[task](blocks[task])
         return torch.cat(blocks, 1)
 
+    def part(self, task: int) -> nn.BatchNorm1d | nn.BatchNorm2d:
+        """A task's batch norm as one by itself.
+
+        Args:
+            task: the task.
+
+        Returns:
+            A copy over all channels that the task uses.
+        """
+        blocks: list[Any] = list(self.norms[: task + 1]) if self.own_only else [self.norms[task]]
+        kind: Any = type(blocks[0])
+        made = kind(self.bounds[task + 1], blocks[0].eps, blocks[0].momentum).to(blocks[0].weight)
+        state = {
+            name: torch.cat([block.state_dict()[name] for block in blocks]) for name in ("weight", "bias", "running_mean", "running_var")
+        }
+        made.load_state_dict({**made.state_dict(), **state})
+        return made
+
 
 class StackedUnit(nn.Module):
     """A unit whose layer and batch norm are shared by tasks.
@@ -240,6 +280,17 @@ class StackedUnit(nn.Module):
         """
         x = self.layer(x) if self.layer is not None else x
         return self.norm(x) if self.norm is not None else x
+
+    def part(self, task: int) -> Unit:
+        """A task's part of the unit.
+
+        Args:
+            task: the task.
+
+        Returns:
+            A copy that is a unit by itself.
+        """
+        return Unit(self.layer and self.layer.part(task), self.norm and self.norm.part(task))
 
 
 class StackedShortcut(nn.Module):

@@ -9,6 +9,9 @@ CKA between the features of the experience's test images just after learning and
 The network just after learning is gone when the stream has been learned; so the probe looks at a frozen copy after every experience, and
 keeps the test images' features and the linear probe's accuracy. Where a finished run was not made with this probe, those are not known:
 then CKA is against the initial weights alone.
+
+A learner of episodes has no head of its own for a domain's classes. Its linear probes tell apart the classes that it meta-trained on, on
+images held out for that (`strategies.probes.material`); what stands beside them as its own accuracy is few-shot accuracy on the domain.
 """
 
 from __future__ import annotations
@@ -21,12 +24,17 @@ import torch
 from torch import Tensor
 
 from scenarios.errors import UserError
-from scenarios.experience import Examples, Experience
+from scenarios.experience import Examples
 from scenarios.options import option
 from strategies.networks.network import Network
 from strategies.probes import looking
 from strategies.probes.heads import logistic_regression
+from strategies.probes.material import Material, materials
 from strategies.probes.probe import Measurement, Probe, ProbeSetup
+from strategies.probes.released import give_statistics
+
+STATISTICS = 1000
+"""Images that batch norms without moving averages are given the statistics of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,20 +74,31 @@ class Features(Probe):
             UserError: no experience has both training and test examples.
         """
         super().prepare(setup)
-        # What is only disposed of teaches nothing and is tested on another experience's classes.
-        stream = [each for each in setup.scenario.experiences if each.role != "dispose"]
-        self.asked: dict[int, Experience] = {each.index: each for each in stream if len(each.test) > 1 and len(each.train) > 1}
+        there = materials(setup.scenario, setup.randomness)
+        self.asked = {index: each for index, each in there.items() if len(each.test) > 1 and len(each.train) > 1}
         if not self.asked:
             raise UserError("the features probe needs experiences with test examples, and this scenario has none; leave --probe out")
         self.then: dict[int, dict[str, Any]] = {}
 
     def pieces(self) -> list[str]:
-        """All linear probes are one piece.
+        """All linear probes are one piece, unless the network computes otherwise by experience.
 
         Returns:
-            Its name.
+            Names.
         """
-        return ["linear-probes"]
+        return [f"linear-probes/{index}" for index in self.asked] if self.setup.by_experience else ["linear-probes"]
+
+    def about(self, piece: str) -> int | None:
+        """The experience that a piece asks for.
+
+        Args:
+            piece: one of `pieces`.
+
+        Returns:
+            Its index; None where a piece asks for all.
+        """
+        _, _, index = piece.partition("/")
+        return int(index) if index else None
 
     def watch(self, index: int, network: Network) -> None:
         """Keep the features and the linear probe's accuracy just after learning.
@@ -89,6 +108,7 @@ class Features(Probe):
             network: a frozen copy.
         """
         if index in self.asked:
+            self.make_ready(network)
             kept = looking.features(network, looking.spread(self.asked[index].test, self.config.test_examples))
             self.then[index] = {"features": kept.cpu(), "linear_probe": self._linear_probes(network, [index])[index]}
 
@@ -120,24 +140,39 @@ class Features(Probe):
         """Fit and test linear probes.
 
         Args:
-            piece: all of them.
+            piece: those of one experience, or all.
             network: whose features.
 
         Yields:
             No trials: features are computed once, and what is fitted on them is a few matrix products.
 
         Returns:
-            `linear_probe`, the accuracy by experience; `own_head`, that of the network's head among the experience's classes.
+            `linear_probe`, the accuracy by experience; `own_head`, that of the network's head among the experience's classes, where there
+            are outputs of these.
         """
         yield []
+        self.make_ready(network)
+        about = self.about(piece)
+        indices = list(self.asked) if about is None else [about]
         own = {}
-        for index, experience in self.asked.items():
-            test = looking.spread(experience.test, self.config.test_examples)
-            with torch.no_grad():
-                answers = network.head.narrow(looking.features(network, test), experience.outputs)
-            own[str(index)] = _share(answers, test, experience.outputs)
-        found = self._linear_probes(network, list(self.asked))
+        for index in indices:
+            test, outputs = looking.spread(self.asked[index].test, self.config.test_examples), self.asked[index].outputs
+            if self.setup.scenario.setting != "episodic":
+                with torch.no_grad():
+                    answers = network.head.narrow(looking.features(network, test), outputs)
+                own[str(index)] = _share(answers, test, outputs)
+        found = self._linear_probes(network, indices)
         return {"linear_probe": {str(index): accuracy for index, accuracy in found.items()}, "own_head": own}
+
+    def make_ready(self, network: Network) -> None:
+        """Give batch norms that have no statistics those of the images of all experiences, the same for whatever network is asked.
+
+        Args:
+            network: may be changed.
+        """
+        each = max(1, STATISTICS // len(self.asked))
+        parts = [looking.spread(material.train, each).batch(slice(None)).x for material in self.asked.values()]
+        give_statistics(network, torch.cat(parts))
 
     def _linear_probes(self, network: Network, indices: list[int]) -> dict[int, float]:
         # Accuracy by experience.
@@ -160,7 +195,7 @@ class Features(Probe):
             found.update({index: _share(answers, test, outputs) for index, answers, test in parts})
         return found
 
-    def _own(self, experience: Experience) -> Examples:
+    def _own(self, experience: Material) -> Examples:
         # Of a stream with blurred boundaries, some of the training examples are its neighbours'.
         targets, outputs = experience.train.targets, experience.outputs
         own = torch.nonzero((targets >= outputs.start) & (targets < outputs.stop))[:, 0]

@@ -16,7 +16,6 @@ from typing import Any, ClassVar
 
 import numpy
 import torch
-from torch import Tensor
 
 import scenarios
 from scenarios.episodes.episodic import EpisodicScenario
@@ -27,10 +26,10 @@ from scenarios.options import option
 from scenarios.storage import View
 from scenarios.streams.shaping import reshape
 from strategies.networks.network import Network
-from strategies.networks.norms import Moments, Norm, norms
 from strategies.probes import looking
 from strategies.probes.heads import Episodes, adapted_accuracies, prototype_accuracies
 from strategies.probes.probe import Measurement, Probe, ProbeSetup
+from strategies.probes.released import give_statistics
 
 MEASURED = 1000
 """Images that batch norms without moving averages are given the statistics of."""
@@ -64,7 +63,6 @@ class FewShot(Probe):
 
     Config = FewShotConfig
     anchors: ClassVar[tuple[str, ...]] = ("floor",)
-    settings = frozenset({"task", "domain", "class", "episodic"})
 
     def prepare(self, setup: ProbeSetup) -> None:
         """Draw the episodes.
@@ -145,7 +143,7 @@ class FewShot(Probe):
             `accuracies`, one an episode.
         """
         yield []
-        _give_statistics(network, looking.spread(self.images, MEASURED).batch(slice(None)).x)
+        give_statistics(network, looking.spread(self.images, MEASURED).batch(slice(None)).x)
         features = looking.features(network, self.images)
         with torch.no_grad():
             if piece == "prototypes":
@@ -153,21 +151,3 @@ class FewShot(Probe):
             else:
                 found = adapted_accuracies(features, self.episodes, steps=self.config.steps, rate=self.config.rate)
         return {"accuracies": found.tolist()}
-
-
-@torch.no_grad()
-def _give_statistics(network: Network, x: Tensor) -> None:
-    known = norms(network.requires_grad_())
-    if not known or not all(_unmoved(norm) for norm in known.values()):
-        return
-    moments = Moments()
-    moments.observe(network, x, training=True)
-    for name, norm in known.items():
-        assert norm.running_mean is not None and norm.running_var is not None
-        norm.running_mean.copy_(moments.mean[name])
-        norm.running_var.copy_(moments.variance[name])
-
-
-def _unmoved(norm: Norm) -> bool:
-    mean, variance = norm.running_mean, norm.running_var
-    return mean is not None and variance is not None and not mean.any() and bool((variance == 1).all())

@@ -1,4 +1,4 @@
-"""Piggyback learning: what a third party gets back of the source when he retrains the released weights on a part of it (PL accuracy).
+"""Piggyback learning: what a third party gets back by retraining the released weights on a part of what they learned (PL accuracy).
 
 Koh et al. (ICCV 2023) measure disposal by the accuracy of such retraining; its protocol was not available, so this one is a reconstruction
 in all its numbers. Subsets of the source's training set are stratified and drawn once, the same for every method (the summary holds their
@@ -6,6 +6,10 @@ digests). A thief makes a fixed number of gradient steps, not passes, at every r
 tested on the source's test set. A leak is what the best thief obtains: accuracies are averaged over subsets, then the best rate counts.
 
 Floor and ceiling are measured by the same recipe: a network that never saw the source, and the transferred one before disposal.
+
+Of a stream every experience but the last is stolen back: what looks forgotten may be a few steps away. The ceiling is then plain
+fine-tuning up to the experience, as it was just after learning it. Of a stream of domains the thief is after the classes that a learner
+of episodes meta-trained on (`strategies.probes.material`); anchors are then trained by the same learner, one domain after another.
 """
 
 from __future__ import annotations
@@ -25,7 +29,10 @@ from scenarios.transfer import subsets
 from scenarios.transfer.downstream import downstream
 from strategies.networks.network import Network
 from strategies.probes import piggybackers
+from strategies.probes.loot import Loot
+from strategies.probes.material import Material, materials
 from strategies.probes.probe import Measurement, Probe, ProbeSetup
+from strategies.probes.released import give_statistics
 from strategies.probes.trial import Trial
 
 WARM_UP = 0.1
@@ -37,8 +44,9 @@ class PiggybackConfig:
     """Options of `piggyback`.
 
     Attributes:
-        on: the experience that is stolen back; none for the source of a transfer, else the first.
-        per_class: sizes of the subsets, in examples of each class; none for sizes in per cent alone.
+        on: the experiences that are stolen back; none for the source of a transfer, and for all but the last of a stream.
+        per_class: sizes of the subsets, in examples of each class; none for sizes in per cent alone. Of domains, sizes that are larger than
+            half of the smallest class are left out.
         percent: further sizes, in per cent of the training set; none for no further.
         subsets: subsets of each size, over which accuracies are averaged.
         piggybackers: what the thief does: fresh-head, linear-probe, warm-up, reinit, rescale, distil, retain-only; the first gives PL
@@ -52,13 +60,13 @@ class PiggybackConfig:
         test_examples: test on at most so many; none for all.
         side: test, or validation, for choosing a disposal's options.
         floor: what has not seen the source: target-only (trained on the rest of the stream), or scratch (the initial weights); auto for
-            target-only in a transfer, else scratch.
+            target-only in a transfer, else scratch, since it takes one training of the rest of the stream for each experience.
         downstream: a data set that the thief is after instead of the source; none for the source.
         batched: carry trials out together where their networks allow it.
         workers: processes for trials that cannot be carried out together.
     """
 
-    on: int | None = option(None, low=0)
+    on: tuple[int, ...] | None = option(None, low=0)
     per_class: tuple[int, ...] | None = option((5, 20, 100), low=1)
     percent: tuple[float, ...] | None = option(None, low=0.001, high=100)
     subsets: int = option(3, low=1)
@@ -101,76 +109,109 @@ class Piggyback(Probe):
             raise UserError("the first of probe.piggybackers retrains on subsets, which retain-only does not; put fresh-head before it")
         if not config.piggybackers or not (config.per_class or config.percent) or not config.rates:
             raise UserError("a piggyback probe needs one of each: probe.piggybackers, probe.per_class or probe.percent, probe.rates")
-        stream = setup.scenario.experiences
-        if not hasattr(stream[0], "outputs"):
-            raise UserError("the piggyback probe steals classes back, and a scenario of episodes has none of its own; leave --probe out")
-        if (config.on or 0) >= len(stream):
-            raise UserError(f"probe.on={config.on} is none of the {len(stream)} experiences; choose from 0 to {len(stream) - 1}")
-        self.on: Experience = stream[config.on or 0]
-        self.learned, test, self.classes, self.first = self._wanted()
-        if not len(test):
-            raise UserError(f"experience {self.on.index} has no {config.side} examples; set scenario.validation_share, or choose another")
-        if config.test_examples is not None and config.test_examples < len(test):
-            test = test.select(torch.randperm(len(test), generator=self._generator("test"))[: config.test_examples].to(test.rows.device))
-        self.test = test
-        self.sizes: dict[str, list[Tensor]] = {}
-        for count in config.per_class or ():
-            self.sizes[str(count)] = [self._subset(subsets.per_class, count, seed) for seed in range(config.subsets)]
-        for percent in config.percent or ():
-            self.sizes[f"{percent:g}%"] = [self._subset(subsets.percentage, percent, seed) for seed in range(config.subsets)]
+        there = materials(setup.scenario, setup.randomness, config.side)
+        self.transfer = any(getattr(experience, "role", "") for experience in setup.scenario.experiences)
+        forgotten = list(there)[:1] if self.transfer else list(there)[:-1] or list(there)
+        for index in config.on or ():
+            if index not in there:
+                raise UserError(f"probe.on={index} is none of the {len(there)} experiences; choose from 0 to {len(there) - 1}")
+        self.there = there
+        self.loot = {index: self._loot(there[index]) for index in dict.fromkeys(config.on or forgotten)}
         self.looks = (*(steps for steps in sorted(set(config.looks)) if steps < config.steps), config.steps)
 
-    def _wanted(self) -> tuple[Examples, Examples, int, int]:
-        if self.config.downstream is None:
-            return self.on.train, getattr(self.on, self.config.side), len(self.on.outputs), self.on.outputs.start
-        return (*downstream(self.config.downstream, self.on.train, self.setup.data_root), 0)
+    def _loot(self, material: Material) -> Loot:
+        config = self.config
+        learned, test, outputs = material.train, material.test, material.outputs
+        if config.downstream is not None:
+            learned, test, classes = downstream(config.downstream, learned, self.setup.data_root)
+            outputs = range(classes)
+        if not len(test):
+            where = f"experience {material.index} has no {config.side} examples"
+            raise UserError(f"{where}; set scenario.validation_share, or choose another")
+        if config.test_examples is not None and config.test_examples < len(test):
+            chosen = torch.randperm(len(test), generator=self._generator("test"))[: config.test_examples]
+            test = test.select(chosen.to(test.rows.device))
+        sizes: dict[str, list[Tensor]] = {}
+        for count in self._counts(learned):
+            sizes[str(count)] = [self._subset(learned, subsets.per_class, count, seed) for seed in range(config.subsets)]
+        for percent in config.percent or ():
+            sizes[f"{percent:g}%"] = [self._subset(learned, subsets.percentage, percent, seed) for seed in range(config.subsets)]
+        return Loot(material.index, material.name, learned, test, outputs, sizes)
 
-    def learned_by(self, anchor: str) -> list[int]:
+    def _counts(self, learned: Examples) -> list[int]:
+        asked = list(self.config.per_class or ())
+        if self.setup.scenario.setting != "episodic":
+            return asked
+        # Few images a class are the rule there; a size that no class has is left out where another can be had.
+        smallest = int(learned.targets.unique(return_counts=True)[1].min())
+        return [count for count in asked if count <= smallest] or asked[:1]
+
+    def about(self, piece: str) -> int | None:
+        """The experience that a piece steals back.
+
+        Args:
+            piece: one of `pieces`.
+
+        Returns:
+            Its index.
+        """
+        return int(piece.partition(":")[0])
+
+    def learned_by(self, anchor: str, about: int | None) -> list[int]:
         """What plain fine-tuning learns to become the floor or the ceiling.
 
         Args:
             anchor: floor or ceiling.
+            about: the experience that is stolen back.
 
         Returns:
             Indices of experiences, in order.
         """
-        stream = self.setup.scenario.experiences
-        transfer = any(experience.role for experience in stream)
+        assert about is not None
         if anchor == "ceiling":
-            return [0, 1] if transfer else list(range(self.on.index + 1))
-        if self.config.floor == "scratch" or (self.config.floor == "auto" and not transfer):
+            return [0, 1] if self.transfer else [index for index in self.there if index <= about]
+        if self.config.floor == "scratch" or (self.config.floor == "auto" and not self.transfer):
             return []
-        return [experience.index for experience in stream if experience.index != self.on.index and experience.role != "dispose"]
+        return [index for index in self.there if index != about]
 
     def pieces(self) -> list[str]:
-        """One piece for each piggybacker and size.
+        """One piece for each experience, piggybacker and size.
 
         Returns:
-            Names like `fresh-head/20`; `retain-only` needs no subset, and no set but the source.
+            Names like `0:fresh-head/20`. `retain-only` needs no subset, and no set but the source; what needs the head of another
+            experience is left out where the network has none.
         """
-        sizes = list(self.sizes)
+        return [f"{index}:{thief}" for index in self.loot for thief in self.thieves(index)]
+
+    def thieves(self, about: int) -> list[str]:
+        """Who steals an experience back, and with how much.
+
+        Args:
+            about: the experience.
+
+        Returns:
+            Names like `fresh-head/20` and `retain-only`.
+        """
+        alone = self.setup.by_experience or self.setup.scenario.setting == "episodic"
         found = []
         for place, name in enumerate(self.config.piggybackers):
+            if alone and name in piggybackers.WITH_ANOTHER_HEAD:
+                continue
             if name == "retain-only":
                 found += [] if self.config.downstream else [name]
             else:
-                found += [f"{name}/{size}" for size in (sizes if place == 0 else [self.largest])]
+                found += [f"{name}/{size}" for size in (self.loot[about].sizes if place == 0 else [self.loot[about].largest])]
         return found
-
-    @property
-    def largest(self) -> str:
-        """The size at which all piggybackers try: the largest in examples per class, or in per cent where there is none."""
-        return str(max(self.config.per_class)) if self.config.per_class else f"{max(self.config.percent or ()):g}%"
 
     def facts(self) -> dict[str, Any]:
         """What was stolen, and how.
 
         Returns:
-            Plain values; of each size the digests of its subsets.
+            Plain values; of each experience's subsets and test examples the digests.
         """
-        told = {"experience": self.on.index, "size": self.largest, "rates": list(self.config.rates), "looks": list(self.looks)}
-        digests = {size: [subsets.digest(self.learned, part) for part in parts] for size, parts in self.sizes.items()}
-        return {**told, "subsets": digests, "test": subsets.digest(self.test, torch.arange(len(self.test)))}
+        told: dict[str, Any] = {"rates": list(self.config.rates), "looks": list(self.looks)}
+        each = [{"experience": index, "size": loot.largest, **loot.digests()} for index, loot in self.loot.items()]
+        return {**told, **each[0]} if len(each) == 1 else {**told, "size": each[0]["size"], "experiences": list(self.loot), "stolen": each}
 
     def measure(self, piece: str, network: Network) -> Measurement:
         """Retrain on every subset of a size at every rate.
@@ -185,17 +226,21 @@ class Piggyback(Probe):
         Returns:
             `accuracies` [rates][subsets][looks]; of `retain-only` beside it `old_head`, [rates][looks].
         """
-        if piece == "retain-only":
-            return (yield from self._retain_only(network))
-        name, _, size = piece.partition("/")
-        trials = [[self._trial(name, network, size, seed, rate) for seed in range(self.config.subsets)] for rate in self.config.rates]
+        index, _, thief = piece.partition(":")
+        loot = self.loot[int(index)]
+        if thief == "retain-only":
+            return (yield from self._retain_only(network, loot))
+        name, _, size = thief.partition("/")
+        seeds = range(self.config.subsets)
+        trials = [[self._trial(name, network, loot, size, seed, rate) for seed in seeds] for rate in self.config.rates]
         yield [trial for row in trials for trial in row]
         return {"accuracies": [[trial.accuracies for trial in row] for row in trials]}
 
-    def _trial(self, name: str, network: Network, size: str, seed: int, rate: float) -> Trial:
+    def _trial(self, name: str, network: Network, loot: Loot, size: str, seed: int, rate: float) -> Trial:
         config = self.config
-        subset = self.sizes[size][seed]
-        made = piggybackers.with_fresh_head(network, self.classes, self._generator("head", seed))
+        subset = loot.sizes[size][seed]
+        made = piggybackers.with_fresh_head(network, len(loot.outputs), self._generator("head", seed))
+        give_statistics(made, loot.images(subset))
         teacher: Callable[[Tensor], Tensor] | None = None
         rates: tuple[tuple[int, float], ...] = ((config.steps, rate),)
         if name == "warm-up":
@@ -204,19 +249,19 @@ class Piggyback(Probe):
         elif name == "reinit":
             piggybackers.reinitialise_last(made, self._generator("last block", seed))
         elif name == "rescale":
-            piggybackers.rescale(made, self.learned.batch(subset[: self.config.batch_size * 8].to(self.learned.rows.device)).x)
+            piggybackers.rescale(made, loot.images(subset[: config.batch_size * 8]))
         elif name == "distil":
-            released = self._released(network)
+            released = self._released(network, loot)
             piggybackers.beside(made, released)
             teacher = self._teacher(network, released)
         order = subsets.orders(subset, config.batch_size, config.steps, self._generator("order", size, seed))
         return Trial(
             network=made,
-            classes=self.classes,
-            examples=self.learned,
+            classes=len(loot.outputs),
+            examples=loot.learned,
             order=order,
-            test=self.test,
-            first=self.first,
+            test=loot.test,
+            first=loot.outputs.start,
             rates=rates,
             looks=self.looks,
             trained="head" if name == "linear-probe" else "all",
@@ -225,9 +270,9 @@ class Piggyback(Probe):
             teacher=teacher,
         )
 
-    def _retain_only(self, network: Network) -> Measurement:
+    def _retain_only(self, network: Network, loot: Loot) -> Measurement:
         # First on what was released for: an experience other than the one that is stolen. Then a linear probe on what has become of it.
-        other = self._other()
+        other = self._other(loot)
         positions = torch.arange(len(other.train))
         order = subsets.orders(positions, self.config.batch_size, self.config.steps, self._generator("retain-only"))
         trained = []
@@ -251,34 +296,34 @@ class Piggyback(Probe):
                 )
             )
         yield trained
-        old: Any = network.head.blocks[network.head.ranges.index(self.on.outputs)]
-        asked = [self._asked(trial.network, old) for trial in trained]
+        old: Any = network.head.blocks[network.head.ranges.index(self.there[loot.index].outputs)]
+        asked = [self._asked(trial.network, old, loot) for trial in trained]
         yield asked
         seeds = range(self.config.subsets)
         rate = max(self.config.rates)
-        rows = [[self._trial("linear-probe", each.network, self.largest, seed, rate) for seed in seeds] for each in trained]
+        rows = [[self._trial("linear-probe", each.network, loot, loot.largest, seed, rate) for seed in seeds] for each in trained]
         yield [trial for row in rows for trial in row]
         return {"accuracies": [[trial.accuracies for trial in row] for row in rows], "old_head": [trial.accuracies[-1] for trial in asked]}
 
-    def _asked(self, network: Network, old: nn.Linear) -> Trial:
+    def _asked(self, network: Network, old: nn.Linear, loot: Loot) -> Trial:
         # A trial of one step of rate 0: what the old head answers.
-        made = piggybackers.with_fresh_head(network, self.classes, self._generator("head", 0))
+        made = piggybackers.with_fresh_head(network, len(loot.outputs), self._generator("head", 0))
         made.head.blocks[0] = copy.deepcopy(old).requires_grad_()
         order = torch.zeros(1, 1, dtype=torch.int64)
         return Trial(
             network=made,
-            classes=self.classes,
-            examples=self.learned,
+            classes=len(loot.outputs),
+            examples=loot.learned,
             order=order,
-            test=self.test,
-            first=self.first,
+            test=loot.test,
+            first=loot.outputs.start,
             rates=((1, 0.0),),
             looks=(1,),
             trained="head",
         )
 
-    def _released(self, network: Network) -> nn.Linear:
-        block = network.head.blocks[network.head.ranges.index(self._other().outputs)]
+    def _released(self, network: Network, loot: Loot) -> nn.Linear:
+        block = network.head.blocks[network.head.ranges.index(self._other(loot).outputs)]
         assert isinstance(block, nn.Linear)
         return block
 
@@ -292,14 +337,14 @@ class Piggyback(Probe):
             self._known, self._teach = network, teach
         return self._teach
 
-    def _other(self) -> Experience:
+    def _other(self, loot: Loot) -> Experience:
         # What the network was released for: a transfer's target, else the last experience.
         stream = self.setup.scenario.experiences
         named = [experience for experience in stream if experience.role == "target"]
-        return (named or [experience for experience in stream if experience.index != self.on.index] or [self.on])[-1]
+        return (named or [experience for experience in stream if experience.index != loot.index] or list(stream))[-1]
 
-    def _subset(self, draw: Callable[[Examples, Any, torch.Generator], Tensor], size: Any, seed: int) -> Tensor:
-        return draw(self.learned, size, self._generator("subset", str(size), seed))
+    def _subset(self, learned: Examples, draw: Callable[[Examples, Any, torch.Generator], Tensor], size: Any, seed: int) -> Tensor:
+        return draw(learned, size, self._generator("subset", str(size), seed))
 
     def _generator(self, *purpose: str | int) -> torch.Generator:
         return self.setup.randomness.generator("piggyback", *purpose)

@@ -24,6 +24,8 @@ from strategies.networks.norms import Moments, norms
 from strategies.networks.unit import units
 
 NAMES = ("fresh-head", "linear-probe", "warm-up", "reinit", "rescale", "distil", "retain-only")
+WITH_ANOTHER_HEAD = ("distil", "retain-only")
+"""Those that use what the network was released for."""
 HEAD_DEVIATION = 0.01
 
 

@@ -32,11 +32,13 @@ class ProbeSetup:
         scenario: what the learner met, its batches made on the device.
         randomness: of the run.
         data_root: where further data sets lie; None for the default.
+        by_experience: whether the learner's network computes otherwise by experience.
     """
 
     scenario: Scenario
     randomness: Randomness
     data_root: Path | None = None
+    by_experience: bool = False
 
 
 class Probe:
@@ -50,7 +52,7 @@ class Probe:
     anchors: ClassVar[tuple[str, ...]] = ()
     """Networks that are measured beside the one under test: `floor` never saw what is probed for, `ceiling` has just learned it."""
 
-    settings: ClassVar[frozenset[str]] = frozenset({"task", "domain", "class"})
+    settings: ClassVar[frozenset[str]] = frozenset({"task", "domain", "class", "episodic"})
     """Settings that the probe can be put to a learner in."""
     needs_network: ClassVar[bool] = True
     watches: ClassVar[bool] = False
@@ -69,11 +71,23 @@ class Probe:
         """
         self.setup = setup
 
-    def learned_by(self, anchor: str) -> list[int]:
+    def about(self, piece: str) -> int | None:
+        """The experience that a piece asks for: anchors may differ by it, and the networks of some learners.
+
+        Args:
+            piece: one of `pieces`.
+
+        Returns:
+            Its index; None for no particular one.
+        """
+        return None
+
+    def learned_by(self, anchor: str, about: int | None) -> list[int]:
         """What plain fine-tuning learns to become an anchor.
 
         Args:
             anchor: one of `anchors`.
+            about: the experience that is asked for.
 
         Returns:
             Indices of experiences, in order; none for the initial weights, which is what is returned here.
@@ -144,7 +158,6 @@ class NoProbe(Probe):
     """Measures nothing: for scenarios that would otherwise be probed."""
 
     Config = NoProbeConfig
-    settings = frozenset({"task", "domain", "class", "episodic"})
     needs_network = False
 
     def pieces(self) -> list[str]:

@@ -134,7 +134,6 @@ def test_a_learner_of_episodes_is_asked_by_its_features_with_statistics_of_their
 @pytest.mark.parametrize(
     ("asked", "probe", "message"),
     [
-        (EPISODES, {"name": "features"}, "probe 'features' does not work in setting 'episodic'"),
         (STREAM, {"name": "few-shot", "scenario": "split-digits"}, "probe.scenario=split-digits has no episodes"),
         (STREAM, {"name": "few-shot", "scenario": "digits", "ways": 2}, "is learned in this run"),
         (STREAM, {"name": "few-shot", "ways": 5000}, "probe.scenario=glyphs: .*probe.ways=5000"),

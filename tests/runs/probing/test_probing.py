@@ -18,13 +18,14 @@ from runs.afterwards import probe as measure_probe
 from runs.engine import InterruptedRunError
 from runs.plan import make_plan
 from runs.probing import cache, trials
-from runs.probing.probing import Probing
+from runs.probing.probing import Probing, check
 from runs.showing.progress import Progress
 from runs.simulation import carry_out, take_up
 from scenarios.errors import UserError
 from scenarios.transfer import subsets
 from strategies.networks import build, networks
 from strategies.probes import piggybackers
+from strategies.probes.piggyback import Piggyback, PiggybackConfig
 from strategies.probes.trial import Trial
 from tests.runs.test_resume import same_bits
 from tests.strategies.driver import equal
@@ -121,10 +122,10 @@ def test_the_ceiling_is_the_transferred_network_whoever_trains_it_and_the_floor_
     result = carry_out(make_plan({**ASKED, "probe": {"name": "none"}}, Progress()), None, resume=False, progress=Progress())
     plan = make_plan(ASKED, Progress())
     probing = Probing(plan, lambda: False, lambda line: None)
-    assert equal(probing.anchor("ceiling").state_dict(), result.strategy.transferred.state_dict())
+    assert equal(probing.anchor("ceiling", 0).state_dict(), result.strategy.transferred.state_dict())
     never = make_plan({**ASKED, "strategy": {"name": "target-only"}, "probe": {"name": "none"}}, Progress())
     floor = carry_out(never, None, resume=False, progress=Progress())
-    assert equal(probing.anchor("floor").state_dict(), floor.strategy.network.state_dict())
+    assert equal(probing.anchor("floor", 0).state_dict(), floor.strategy.network.state_dict())
 
 
 def test_anchors_are_trained_whoever_asks_first_even_where_no_graph_is_kept():
@@ -132,7 +133,7 @@ def test_anchors_are_trained_whoever_asks_first_even_where_no_graph_is_kept():
     plan = make_plan({**ASKED, "strategy": {"name": "target-only"}}, Progress())
     result = carry_out(plan, None, resume=False, progress=Progress())
     with torch.no_grad():
-        ceiling = Probing(plan, lambda: False, lambda line: None).anchor("ceiling")
+        ceiling = Probing(plan, lambda: False, lambda line: None).anchor("ceiling", 0)
     again = carry_out(make_plan({**ASKED, "strategy": {"name": "target-only"}}, Progress()), None, resume=False, progress=Progress())
     assert again.summary["pl_accuracy"] == result.summary["pl_accuracy"]
     assert any(not torch.equal(one, two) for one, two in zip(ceiling.parameters(), plan.strategy.setup.build_network().parameters()))
@@ -146,16 +147,12 @@ def test_any_learner_of_any_stream_can_be_probed(strategy):
     assert 0 <= result.summary["pl_accuracy"]["mean"] <= 1 and "unlearning" not in result.summary
 
 
-@pytest.mark.parametrize(
-    ("asked", "message"),
-    [
-        ({"scenario": {"name": "digits"}, "strategy": {"name": "protonet"}}, "probe 'piggyback' does not work in setting 'episodic'"),
-        ({"scenario": {"name": "split-digits"}, "strategy": {"name": "hnet-cnet"}, "network": {"name": "mlp"}}, "one trunk and a head"),
-    ],
-)
-def test_a_learner_without_a_network_to_hand_out_is_one_line(asked, message):
-    with pytest.raises(UserError, match=message):
-        make_plan({**asked, "probe": {"name": "piggyback"}}, Progress())
+def test_a_learner_without_a_network_to_hand_out_is_one_line():
+    plan = make_plan({"scenario": {"name": "split-digits"}, "strategy": {"name": "naive"}, "train": {"epochs": 1}}, Progress())
+    plan.strategy.network = torch.nn.Linear(3, 2)
+    probe = Piggyback(PiggybackConfig())
+    with pytest.raises(UserError, match="one trunk and a head, which Naive has not"):
+        check(probe, plan.strategy)
 
 
 def test_downstream_sets_are_brought_to_the_networks_shape():

@@ -189,3 +189,23 @@ def test_a_network_with_parameters_outside_of_units_is_refused(wrapped):
     layers[:wrapped] = map(Unit, layers[:wrapped])
     with pytest.raises(UserError, match=rf"'{1 + wrapped}' \(Linear\) lies in none; wrap"):
         StackedNetwork(Network(nn.Sequential(nn.Flatten(), *layers), 9, BLOCKS), 1, BLOCKS, Plan(equal_shares(3), True))
+
+
+@pytest.mark.parametrize("columns", [True, False])
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_a_tasks_part_is_a_network_by_itself_that_answers_alike_and_shares_nothing(case, columns):
+    network, x = stacked(case, columns), images(case)
+    for task in (0, 1):
+        train(network, task, x, lambda parameters: torch.optim.SGD(parameters, lr=0.1))
+    network.eval()
+    for task, own in enumerate(BLOCKS):
+        part = network.part(task).eval()
+        assert isinstance(part, Network) and part.head.ranges == (own,) and all(each.requires_grad for each in part.parameters())
+        with torch.no_grad():
+            assert torch.allclose(part.features(x), network.features(x, task), atol=1e-12)
+            assert torch.allclose(part.head.narrow(part.features(x), own), network(x, task)[:, own.start : own.stop], atol=1e-12)
+    before = [parameter.clone() for parameter in network.parameters()]
+    with torch.no_grad():
+        for parameter in network.part(None).parameters():
+            parameter.zero_()
+    assert all(torch.equal(one, other) for one, other in zip(before, network.parameters()))

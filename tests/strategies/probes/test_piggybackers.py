@@ -78,7 +78,7 @@ def test_a_trial_warms_up_in_two_stretches():
     [
         ({"piggybackers": ("fresh-haed",)}, "unknown piggybacker 'fresh-haed' in probe.piggybackers; did you mean fresh-head"),
         ({"per_class": (25,)}, "a piggyback subset of 25 per class is larger than the smallest class, which has 24"),
-        ({"on": 3}, "probe.on=3 is none of the 3 experiences; choose from 0 to 2"),
+        ({"on": (3,)}, "probe.on=3 is none of the 3 experiences; choose from 0 to 2"),
         ({"side": "validation"}, "experience 0 has no validation examples"),
         ({"rates": ()}, "needs one of each"),
         ({"piggybackers": ("retain-only",)}, "put fresh-head before it"),
@@ -94,7 +94,7 @@ def test_subsets_are_the_same_for_every_method_and_differ_by_seed():
     def digests(seed):
         probe = Piggyback(PiggybackConfig(per_class=(3, 5)))
         probe.prepare(ProbeSetup(tiny_scenario(), Randomness(seed)))
-        return probe.facts()["subsets"]
+        return probe.facts()["stolen"][0]["subsets"]
 
     assert digests(0) == digests(0) and digests(0) != digests(1)
     assert len(set(digests(0)["3"])) == 3
