@@ -34,13 +34,15 @@ def pl_by_size(run: Run) -> Figure | None:
     found = run.summary.get("pl_accuracy")
     if not found:
         return None
-    whole, body = style.figure(9.6, 3.7, "What retraining gets back of the source (PL accuracy)", f"{caption(run)} · {PROTOCOL}", panels=2)
+    of = "past experiences, in the mean" if "by_experience" in found else "the source"
+    heading = f"What retraining gets back of {of} (PL accuracy)"
+    whole, body = style.figure(9.6, 3.7, heading, f"{caption(run)} · {PROTOCOL}", panels=2)
     left, right = body.subplots(*style.beside(2), width_ratios=None if style.narrow() else [1, 1.15])
     sizes = found["by_size"]
     places = range(len(sizes))
     for label, key in KEYS.items():
         values = [one[key] for one in sizes.values()]
-        spread = [one["sd"] for one in sizes.values()] if key == "mean" else None
+        spread = [one["sd"] for one in sizes.values()] if key == "mean" and "by_experience" not in found else None
         left.errorbar(
             places, values, yerr=spread, label=label, color=HUES[label], linestyle=LINES[label], marker="o", markersize=4.5, capsize=3
         )

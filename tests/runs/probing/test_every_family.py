@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from runs import plots
 from runs.plan import make_plan
 from runs.probing import cache
 from runs.probing.probing import Probing
@@ -115,10 +117,11 @@ def test_features_of_every_kind_of_learner_can_be_asked(strategy: str, probe: st
         assert told["cka"] == pytest.approx([1] * 5), "a part of the network never changes again"
 
 
-def test_what_a_head_has_forgotten_comes_back_in_a_few_steps() -> None:
+def test_what_a_head_has_forgotten_comes_back_in_a_few_steps(tmp_path: Path) -> None:
     probe = {**PROBES["piggyback"], "name": "piggyback", "steps": 40, "looks": (10,), "piggybackers": ("fresh-head",)}
     request = {**STREAM, "scenario": {"name": "split-digits", "setting": "class"}, "train": {"epochs": 5}, "network": {"hidden": "32"}}
-    found = simulate(**request, strategy="naive", probe=probe).summary["pl_accuracy"]
+    found = simulate(**request, strategy="naive", probe=probe, out=tmp_path / "run").summary["pl_accuracy"]
+    assert {"pl_by_size", "pl_by_steps"} <= {path.stem for path in plots.draw(tmp_path / "run")}
     assert found["now"] < 0.2 and found["mean"] > 0.85 and found["ceiling"] > 0.9
     assert all("relearn_steps" in each for each in found["by_experience"])
 
