@@ -172,9 +172,8 @@ class StackedLayer(nn.Module):
         weight, bias = self.weight(task), self.bias(task)
         made: nn.Linear | nn.Conv2d
         if weight.ndim == 4:
-            made = nn.Conv2d(
-                weight.shape[1], weight.shape[0], tuple(weight.shape[2:]), bias=bias is not None, device="meta", **self.options
-            )
+            kernel = (weight.shape[2], weight.shape[3])
+            made = nn.Conv2d(weight.shape[1], weight.shape[0], kernel, bias=bias is not None, device="meta", **self.options)
         else:
             made = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
         made.weight = Parameter(_copy(weight.detach().clone(), weight))
@@ -290,7 +289,8 @@ class StackedUnit(nn.Module):
         Returns:
             A copy that is a unit by itself.
         """
-        return Unit(self.layer and self.layer.part(task), self.norm and self.norm.part(task))
+        layer, norm = self.layer, self.norm
+        return Unit(None if layer is None else layer.part(task), None if norm is None else norm.part(task))
 
 
 class StackedShortcut(nn.Module):
