@@ -54,7 +54,7 @@ def run(
     defence: Annotated[str | None, typer.Option(help="What stands against it; `simulate list defences`.")] = None,
     probe: Annotated[str | None, typer.Option(help="Measure copies of the network in the end; `simulate list probes`.")] = None,
     diagnose: Annotated[str | None, typer.Option(help="curvature: errors of Kronecker factors, by layer.")] = None,
-    log: Annotated[str | None, typer.Option(help="Losses and accuracies of training in a further form: tensorboard, csv.")] = None,
+    log: Annotated[str | None, typer.Option(help="Losses and accuracies of training also as tensorboard, csv, avalanche:LOGGER.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
 ) -> None:

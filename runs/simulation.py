@@ -60,7 +60,7 @@ def simulate(
         defence: a defence's name, or a mapping with `name` and options.
         probe: what is measured in the end on copies of the network: a probe's name, or a mapping with `name` and options.
         diagnose: curvature, for the errors of Kronecker factors by layer.
-        log: further forms of the training log: csv, tensorboard, or both joined by a comma.
+        log: further forms of the training log, joined by commas: csv, tensorboard, avalanche:LOGGER.
         out: the run's directory; none to write nothing.
         resume: go on with a run that is in `out` already.
         progress: is told what is going on.

@@ -1,6 +1,7 @@
 """The rows of `training.jsonl` and `metrics.jsonl` in further forms, written while a run goes on: `--log csv`, `--log tensorboard`.
 
-The JSON lines stay the truth: when a run begins or goes on, the other forms are made anew of them, so that nothing stands there twice.
+Loggers of Avalanche are told them as well: `--log avalanche:LOGGER` (`runs.recording.avalanche_log`). The JSON lines stay the truth: when
+a run begins or goes on, the other forms are made anew of them, so that nothing stands there twice.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from runs.recording import files
+from runs.recording import avalanche_log, files
 from scenarios.errors import UserError, nearest, shortened
 
 Rows = Sequence[Mapping[str, Any]]
@@ -151,7 +152,22 @@ class TensorBoard:
 
 
 FORMS: dict[str, Callable[[Path], Export]] = {"csv": Csv, "tensorboard": TensorBoard}
-"""What `--log` takes."""
+"""What `--log` takes, beside loggers of Avalanche."""
+
+
+def make(name: str, folder: Path) -> Export:
+    """Make a further form of a run's rows.
+
+    Args:
+        name: as `check` lets it pass.
+        folder: the run's directory.
+
+    Returns:
+        The form; nothing is written yet.
+    """
+    if name.startswith(avalanche_log.PREFIX):
+        return avalanche_log.AvalancheLog(name.removeprefix(avalanche_log.PREFIX), folder)
+    return FORMS[name](folder)
 
 
 def check(log: str) -> list[str]:
@@ -168,7 +184,9 @@ def check(log: str) -> list[str]:
     """
     names = list(dict.fromkeys(name.strip() for name in log.split(",")))
     for name in names:
-        if name not in FORMS:
+        if name.startswith(avalanche_log.PREFIX):
+            avalanche_log.logger(name.removeprefix(avalanche_log.PREFIX))
+        elif name not in FORMS:
             raise UserError(f"--log {shortened(name)} does not exist{nearest(name, FORMS)}")
     if "tensorboard" in names and importlib.util.find_spec("tensorboard") is None:
         raise UserError("--log tensorboard needs a package that is not installed: `pip install tensorboard`")

@@ -99,7 +99,7 @@ class TrainingLog:
 
     def __init__(self, folder: Path | None = None, wanted: Sequence[str] = ()) -> None:
         self.path = folder / FILE if folder else None
-        self.exports = [exports.FORMS[name](folder) for name in wanted] if folder else []
+        self.exports = [exports.make(name, folder) for name in wanted] if folder else []
         self.steps = 0
         self._open: dict[str, Stretch] = {}
         self._optimizers: Mapping[str, torch.optim.Optimizer] = {}
