@@ -40,7 +40,7 @@ class FscilConfig(StreamConfig):
         base_classes: classes of the base session, with all their examples; none for the published number, else half of all.
         ways: classes of each later session; none for the published number, else the greatest up to 5 that divides the rest.
         shots: training examples of each of these classes.
-        class_order: natural, seeded, pycil (NumPy's permutation of seed 1993), or a list of all classes (3,1,4,...).
+        class_order: natural, seeded, numpy (NumPy's permutation of the seed), pycil (that of seed 1993), or a list of all classes.
     """
 
     setting: Setting = "class"

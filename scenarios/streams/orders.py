@@ -12,7 +12,7 @@ import torch
 from scenarios.errors import UserError
 from scenarios.random import Randomness
 
-Order = Literal["natural", "seeded", "pycil"]
+Order = Literal["natural", "seeded", "numpy", "pycil"]
 PYCIL_SEED = 1993
 """What LUCIR (Hou et al. 2019), and PyCIL and many others after it, draw the order of classes with."""
 
@@ -21,9 +21,10 @@ def class_order(asked: str | tuple[int, ...], num_classes: int, randomness: Rand
     """The order in which classes are met.
 
     Args:
-        asked: natural, seeded, pycil (the permutation of NumPy's generator of seed 1993), or all classes in some order.
+        asked: natural, seeded, numpy (the permutation of NumPy's old generator of that seed), pycil (the same of seed 1993), or all classes
+            in some order.
         num_classes: how many there are.
-        randomness: for a seeded order.
+        randomness: for an order that depends on the seed.
 
     Returns:
         All class indices.
@@ -39,8 +40,9 @@ def class_order(asked: str | tuple[int, ...], num_classes: int, randomness: Rand
         return list(range(num_classes))
     if asked == "seeded":
         return torch.randperm(num_classes, generator=randomness.generator("class order")).tolist()
-    if asked == "pycil":
-        return np.random.RandomState(PYCIL_SEED).permutation(num_classes).tolist()
+    if asked in ("numpy", "pycil"):
+        seed = PYCIL_SEED if asked == "pycil" else randomness.seed % 2**32
+        return np.random.RandomState(seed).permutation(num_classes).tolist()
     assert isinstance(asked, tuple)
     repeated = sorted(c for c, times in Counter(asked).items() if times > 1)
     missing = sorted(set(range(num_classes)) - set(asked))

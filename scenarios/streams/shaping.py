@@ -41,12 +41,14 @@ def reshape(images: ImageSet, shape: tuple[int, int, int]) -> ImageSet:
         The set in that shape.
 
     Raises:
-        UserError: features have one shape only.
+        UserError: features have one shape only, and images are not brought to it.
     """
     if images.shape == shape:
         return images
     if images.are_features:
         raise UserError(f"the {images.shape[0]} features of '{images.name}' cannot be brought to another shape; take another set")
+    if shape[0] not in (1, 3):
+        raise UserError(f"the images of '{images.name}' cannot be brought to {shape[0]} features; take a set that has as many")
     pixels = images.images
     if pixels.shape[1] == 3 and shape[0] == 1:
         pixels = pixels.float().mean(1, keepdim=True).round().to(torch.uint8)

@@ -31,8 +31,8 @@ class SplitConfig(StreamConfig):
         tasks: number of experiences; none for the protocol's own (10 for sets of many classes, else 5).
         first_classes: classes of the first experience, which the others share the rest of equally: 50 on CIFAR-100 is B50-inc10.
         classes_per_task: classes of each experience, for instance 50,10,20,20; ... in the end repeats the last (40,20,...).
-        class_order: natural, seeded, pycil (NumPy's permutation of seed 1993, as LUCIR and PyCIL draw it), or a list of all classes
-            (3,1,4,...) to be cut into experiences in this order.
+        class_order: natural, seeded, numpy (NumPy's permutation of the seed), pycil (that of seed 1993, which LUCIR and PyCIL draw), or a
+            list of all classes (3,1,4,...) to be cut into experiences in this order.
         blurry: share of each experience's training examples that come from its neighbours in the stream.
         gaussian: let tasks fade into one another: standard deviation, in experiences, of the times at which their examples arrive.
     """

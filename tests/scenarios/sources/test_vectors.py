@@ -128,6 +128,17 @@ def test_arrays_from_python_are_named_or_refused(name: str, arrays: dict, messag
         add(name, **arrays)
 
 
+@pytest.mark.parametrize("request_", [{"probe": "few-shot"}, {"scenario": "cifar-fs", "strategy": "protonet", "test_scenario": "glyphs"}])
+def test_images_are_not_brought_to_features(request_: dict) -> None:
+    add("mine", **made(classes=12, per_class=30))
+    scenario = {
+        "name": request_.get("scenario", "split-mine"),
+        **({"test_queries": 3, "ways": 2} if "test_scenario" in request_ else {"tasks": 2}),
+    }
+    with pytest.raises(UserError, match="images of 'glyphs' cannot be brought to 5 features"):
+        runs.simulate(**{"strategy": "naive", "train": {"epochs": 1}, **request_, "scenario": scenario, "data": "mine"})
+
+
 def test_arrays_given_anew_replace_those_before_and_tensors_will_do() -> None:
     for fill in (1.0, 2.0):
         add("mine", x=torch.full((10, 3), fill), y=[0, 1] * 5)

@@ -70,6 +70,7 @@ def test_pycils_order_is_numpys_permutation_of_seed_1993_whatever_the_runs_seed(
     np.random.shuffle(shuffled)
     assert class_order("pycil", 100, Randomness(0)) == class_order("pycil", 100, Randomness(5)) == shuffled.tolist()
     assert class_order("pycil", 100, Randomness(0))[:10] == PUBLISHED
+    assert class_order("numpy", 100, Randomness(1993)) == shuffled.tolist() != class_order("numpy", 100, Randomness(5))
 
 
 @pytest.mark.parametrize(
