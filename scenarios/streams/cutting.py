@@ -135,25 +135,19 @@ def build_stream(
     where = [class_rows(images) for images in (train, test)]
     _check_classes(train, cuts, *where)
     where[0] = thinned(where[0], _in_order(cuts), config.long_tail, config.long_tail_order, randomness.generator("long tail"))
+    rows = [[_rows(where[0], cut.classes, cut.train) for cut in cuts], [_rows(where[1], cut.classes, cut.test) for cut in cuts]]
     outputs, targets = _outputs(config.setting, cuts)
-    scale, shift = _normalisation(config, request, train, torch.cat([where[0][c] for c in cuts[0].classes]))
+    scale, shift = _normalisation(config, request, train, rows[0][0])
     storages = [Storage(images, view or View(), scale, shift) for images in (train, test)]
     learned, tested = (
-        [_examples(storage, rows, cut.classes, own, mine, i) for i, (cut, own, mine) in enumerate(zip(cuts, targets, chosen))]
-        for storage, rows, chosen in zip(storages, where, ([cut.train for cut in cuts], [cut.test for cut in cuts]))
+        [_examples(storage, own, cut.classes, to, i) for i, (own, cut, to) in enumerate(zip(side, cuts, targets))]
+        for storage, side in zip(storages, rows)
     )
-    learned = [limit_by_class(part, config.train_examples, randomness.generator("train examples", i)) for i, part in enumerate(learned)]
-    tested = [limit(part, config.test_examples, randomness.generator("test examples", i)) for i, part in enumerate(tested)]
     names = _names(train, cuts, targets)
-    halves = [hold_out(part, config.validation_share, names[i], randomness.generator("validation", i)) for i, part in enumerate(learned)]
-    learned = [rest for rest, _ in halves]
-    if config.label_noise:
-        kind, share = config.label_noise_kind, config.label_noise
-        learned = [mislabelled(part, share, kind, randomness.generator("label noise", i)) for i, part in enumerate(learned)]
-    learned = blur(learned, blurry, randomness.generator("blurry"))
-    learned = arriving(learned, gaussian, config.online, randomness)
+    learned, held = _to_learn(config, learned, names, blurry, gaussian, randomness)
+    tested = [limit(part, config.test_examples, randomness.generator("test examples", i)) for i, part in enumerate(tested)]
     experiences = tuple(
-        Experience(i, cut.called(train), outputs[i], tuple(names[i][output] for output in outputs[i]), learned[i], halves[i][1], tested[i])
+        Experience(i, cut.called(train), outputs[i], tuple(names[i][output] for output in outputs[i]), learned[i], held[i], tested[i])
         for i, cut in enumerate(cuts)
     )
     data = {**_data(train, test), **({"online": True} if config.online else {})}
@@ -221,15 +215,30 @@ def _normalisation(config: StreamConfig, request: Request, train: ImageSet, firs
     return normalisation(config.normalise, measured)
 
 
-def _examples(
-    storage: Storage, where: Sequence[Tensor], classes: Sequence[int], targets: Sequence[int], rows: Tensor | None, task: int
-) -> Examples:
+def _rows(where: Sequence[Tensor], classes: Sequence[int], chosen: Tensor | None) -> Tensor:
     everything = torch.cat([where[c] for c in classes])
     # A long tail has taken some of a class's rows away, also of those that a stream has chosen itself.
-    rows = everything if rows is None else rows[torch.isin(rows, everything)]
-    places = torch.full((len(where),), -1)
+    return everything if chosen is None else chosen[torch.isin(chosen, everything)]
+
+
+def _examples(storage: Storage, rows: Tensor, classes: Sequence[int], targets: Sequence[int], task: int) -> Examples:
+    places = torch.full((len(storage.images.class_names),), -1)
     places[list(classes)] = torch.tensor(targets)
     return Examples(storage, rows, places[storage.images.labels[rows]], torch.full((len(rows),), task), task)
+
+
+def _to_learn(
+    config: StreamConfig, parts: list[Examples], names: list[dict[int, str]], blurry: float, gaussian: float, randomness: Randomness
+) -> tuple[list[Examples], list[Examples]]:
+    # What each experience learns from, and what it selects on.
+    parts = [limit_by_class(part, config.train_examples, randomness.generator("train examples", i)) for i, part in enumerate(parts)]
+    halves = [hold_out(part, config.validation_share, names[i], randomness.generator("validation", i)) for i, part in enumerate(parts)]
+    learned = [rest for rest, _ in halves]
+    if config.label_noise:
+        kind, share = config.label_noise_kind, config.label_noise
+        learned = [mislabelled(part, share, kind, randomness.generator("label noise", i)) for i, part in enumerate(learned)]
+    learned = blur(learned, blurry, randomness.generator("blurry"))
+    return arriving(learned, gaussian, config.online, randomness), [held for _, held in halves]
 
 
 def _check_classes(images: ImageSet, cuts: Sequence[Cut], learned: Sequence[Tensor], tested: Sequence[Tensor]) -> None:

@@ -85,6 +85,19 @@ def test_statistics_are_of_the_first_experience_or_of_training_and_never_of_the_
     assert any(f"{'first' if kind == 'first' else 'all'} experience" in line and f" {count} training examples" in line for line in said)
 
 
+def test_statistics_of_the_first_experience_are_of_its_own_instances() -> None:
+    add("mine", **made())
+    said: list[str] = []
+    stream: Any = scenarios.make("instances-mine", tasks=4, normalise="first", report=said.append)
+    x = stream.experiences[0].train.batch(slice(None)).x[:, :, 0, 0]
+    assert (
+        len(x) == 30
+        and torch.allclose(x.mean(0), torch.zeros(5), atol=1e-4)
+        and torch.allclose(x.std(0, correction=0), torch.ones(5), atol=1e-4)
+    )
+    assert any(" 30 training examples" in line for line in said)
+
+
 def test_a_feature_that_never_changes_becomes_zero() -> None:
     arrays = made()
     for side in ("train", "test"):
