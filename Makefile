@@ -1,4 +1,4 @@
-.PHONY: check test lint types benchmark mutants matrix fuzz docs
+.PHONY: check test lint types benchmark speed mutants matrix fuzz docs
 
 check: lint types test
 
@@ -13,6 +13,9 @@ types:
 
 benchmark:
 	python tests/benchmarks/training_speed.py
+
+speed:
+	python -m tests.benchmarks.speed
 
 mutants:
 	python -m tests.mutants

@@ -280,7 +280,7 @@ def environment(data: Mapping[str, Any], device: Any) -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             return "not installed"
 
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     return {
         "code": code(),
         "python": sys.version.split()[0],
@@ -295,7 +295,12 @@ def environment(data: Mapping[str, Any], device: Any) -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The model of the processor.
+
+    Returns:
+        Its name.
+    """
     # The platform module names the architecture alone on Linux, where bits depend on the processor's model.
     with contextlib.suppress(OSError):
         found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
