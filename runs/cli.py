@@ -27,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Simulate networks that keep learning: `simulate --scenario split-cifar --strategy rescl`.",
+    help="Simulate networks that keep learning: `simulate --scenario split-cifar --strategy rescl`; with `--help`, what these two are.",
 )
 
 
@@ -234,6 +234,13 @@ def _command() -> int:
     os.getcwd()
     # Not `app()`: it swallows Ctrl-C, and ends the program when nobody reads what it prints.
     command = typer.main.get_command(app)
+    if {"-h", "--help"} & set(sys.argv):
+        from runs.showing import hints, listing
+
+        if named := hints.asked_about(sys.argv[1:]):
+            for kind, name in named:
+                listing.show(kind, name)
+            return DONE
     try:
         with command.make_context("simulate", sys.argv[1:]) as context:
             command.invoke(context)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
+from collections.abc import Sequence
 
 WORDS = {"lr": "learning_rate", "bs": "batch_size", "wd": "weight_decay", "iters": "iterations", "batch": "batch_size"}
 """What people call options elsewhere."""
@@ -58,6 +59,29 @@ def of_command(message: str) -> str:
             said = f"'{name}' is one of the {kind}: `simulate --{FLAGS[kind]} {name} ...` runs it"
             return f"{said}, `simulate list {kind} {name}` describes it"
     return ""
+
+
+def asked_about(arguments: Sequence[str]) -> list[tuple[str, str]]:
+    """Find the components that a command asks for help about, as `--strategy ewc --help` does.
+
+    Args:
+        arguments: of the command.
+
+    Returns:
+        Kinds and names, in the order in which they stand; none where it asks for no help, or names a command.
+
+    Example:
+        >>> asked_about(["--scenario", "split-cifar", "--strategy=ewc", "--help"])
+        [('scenarios', 'split-cifar'), ('strategies', 'ewc')]
+        >>> asked_about(["--strategy", "ewc"]), asked_about(["list", "--help"])
+        ([], [])
+    """
+    if not {"-h", "--help"} & set(arguments) or not arguments[0].startswith("-"):
+        return []
+    kinds = {f"--{flag}": kind for kind, flag in FLAGS.items()}
+    words = [word for argument in arguments for word in argument.split("=", 1)]
+    named = [(kinds[flag], names) for flag, names in zip(words, words[1:]) if flag in kinds and not names.startswith("-")]
+    return [(kind, name) for kind, names in named for name in names.split(",")]
 
 
 FLAGS = {

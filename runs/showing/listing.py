@@ -39,7 +39,7 @@ def show(kind: str | None, name: str | None, family: str | None = None) -> None:
     """Print all rows, those of one kind, or one component with its options.
 
     Args:
-        kind: one of the registries' names; None for all.
+        kind: one of the registries' names, or a component's; None for all.
         name: a component; None for all.
         family: show the components of one family alone.
 
@@ -56,6 +56,11 @@ def show(kind: str | None, name: str | None, family: str | None = None) -> None:
     if kind in SECTIONS and name is None:
         _section(kind, console)
         return
+    if kind is not None and kind not in known and name is None:
+        # A component by its name alone, where one kind has it.
+        having = [each for each, registry in known.items() if kind in registry.rows]
+        if len(having) == 1:
+            kind, name = having[0], kind
     if kind is not None and kind not in known:
         raise UserError(f"cannot list '{shortened(kind)}'{nearest(kind, [*known, *SECTIONS])}")
     if kind is not None and name is not None:

@@ -43,3 +43,12 @@ def test_on_a_terminal_the_first_line_is_taken_away_and_elsewhere_it_stays() -> 
         with Terminal(Console(file=written, force_terminal=terminal, width=80)).starting("ewc: starting"):
             pass
         assert "ewc: starting" in written.getvalue() and written.getvalue().endswith(last)
+
+
+def test_help_beside_components_describes_them_and_a_name_alone_is_listed() -> None:
+    code, out, error = call("--scenario", "split-digits", "--strategy=ewc,si", "--help")
+    assert code == 0 and not error
+    assert all(words in out for words in ("split-digits: ", "ewc: ", "si: ", "strategy.strength", "scenario.tasks"))
+    code, out, error = call("--strategy", "ewcc", "-h")
+    assert code == 2 and "did you mean ewc" in error
+    assert "--scenario" in call("--help")[1] and "network.hidden" in call("list", "mlp")[1]
