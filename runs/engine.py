@@ -248,6 +248,8 @@ class Engine:
                 self._guard(phase, position, step)
                 self.save(Position(position.experience, position.phase, position.epoch, step - start), boundary=True)
                 raise InterruptedRunError
+            # Let go of before the next one is made: its memory is used again, and is in the processor's cache.
+            del batch
         self._guard(phase, position, step)
         self.progress.advance(step, last)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from metrics.accuracy import correct
-from scenarios.experience import Experience, Scenario
+from scenarios.experience import Batch, Experience, Scenario
 from strategies.base import Strategy
 
 
@@ -103,21 +103,23 @@ def _correct(strategy: Strategy, scenario: Scenario, experience: Experience, lea
         int64 [3].
     """
     examples = getattr(experience, side)
-    own = experience.outputs
-    seen = range(scenario.experiences[max(learned, 1) - 1].outputs.stop)
     totals = torch.zeros(3, dtype=torch.int64, device=strategy.setup.device)
     for start in range(0, len(examples), batch_size):
-        batch = examples.batch(slice(start, start + batch_size))
-        if scenario.setting == "domain":
-            logits = strategy.logits(batch.x)
-            right = correct(logits, batch.y)
-            totals += torch.stack([right, right, _bad(logits)])
-            continue
-        logits = strategy.logits(batch.x, experience.index if strategy.task_dependent else None)
-        without = strategy.logits(batch.x) if strategy.task_dependent and not strategy.needs_label else logits
-        shown = seen if experience.index < learned else None
-        totals += torch.stack([correct(logits, batch.y, own), correct(without, batch.y, shown), _bad(logits)])
+        # Nothing here holds a batch or its answers: their memory is used again for the next, and is in the processor's cache.
+        totals += _judged(strategy, scenario, experience, learned, examples.batch(slice(start, start + batch_size)))
     return totals
+
+
+def _judged(strategy: Strategy, scenario: Scenario, experience: Experience, learned: int, batch: Batch) -> Tensor:
+    if scenario.setting == "domain":
+        logits = strategy.logits(batch.x)
+        right = correct(logits, batch.y)
+        return torch.stack([right, right, _bad(logits)])
+    seen = range(scenario.experiences[max(learned, 1) - 1].outputs.stop)
+    logits = strategy.logits(batch.x, experience.index if strategy.task_dependent else None)
+    without = strategy.logits(batch.x) if strategy.task_dependent and not strategy.needs_label else logits
+    shown = seen if experience.index < learned else None
+    return torch.stack([correct(logits, batch.y, experience.outputs), correct(without, batch.y, shown), _bad(logits)])
 
 
 def _bad(logits: Tensor) -> Tensor:
