@@ -15,9 +15,10 @@ from strategies.meta.episodic.inner import Initialise, Support
 from strategies.meta.episodic.inner import Step as InnerStep
 from strategies.meta.l2f import L2F, L2FConfig
 from strategies.meta.maml import Maml
+from strategies.meta.metasgd import MetaSgd
 from strategies.meta.tapl import Tapl, TaplConfig
 
-METHODS: dict[str, type[Maml]] = {"maml": Maml, "l2f": L2F, "cxgrad": CxGrad, "tapl": Tapl}
+METHODS: dict[str, type[Maml]] = {"maml": Maml, "l2f": L2F, "cxgrad": CxGrad, "metasgd": MetaSgd, "tapl": Tapl}
 
 
 @dataclass(frozen=True, kw_only=True)

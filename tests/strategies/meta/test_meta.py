@@ -12,7 +12,10 @@ from strategies.meta.learner import BATCHES_A_PASS, query_targets, support_targe
 from strategies.phase import TrainConfig
 from tests.strategies.meta.episodes import episodes, learner, padded
 
-ALL = ["maml", "anil", "l2f", "cxgrad", "tapl", "protonet", "protonet-soft", "protonet-cluster", "protonet-masked", "label-propagation"]
+ALL = [
+    "maml", "anil", "l2f", "cxgrad", "tapl", "metasgd", "protonet", "protonet-soft", "protonet-cluster", "protonet-masked",
+    "label-propagation", "ridge", "matchingnet",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ALL)
