@@ -68,7 +68,7 @@ class Ridge(EmbeddingLearner):
             [E, Q, ways].
         """
         support, query, _ = self.embed(batch, training)
-        log_regularisation, scale = self.parts["numbers"]  # type: ignore[misc]
+        log_regularisation, scale = self.parts["numbers"].parameters()
         x, asked = (nn.functional.pad(each, (0, 1), value=1.0) for each in (support, query))
         real = rows(batch.support_mask, batch.support_x)
         if real is not None:
