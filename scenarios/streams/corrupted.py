@@ -18,9 +18,10 @@ from scenarios.experience import Examples, Scenario, Setting
 from scenarios.images import ImageSet
 from scenarios.options import option
 from scenarios.random import Randomness
+from scenarios.recommended import for_streams
 from scenarios.sources.pictures import room
 from scenarios.storage import Storage, View
-from scenarios.streams.cutting import Cut, StreamConfig, build_stream, class_rows, stream_randomness
+from scenarios.streams.cutting import Cut, StreamConfig, build_stream, class_rows, data_of, stream_randomness
 from scenarios.streams.request import Request
 from scenarios.streams.selecting import limit, limit_by_class, shared_out
 from scenarios.streams.shaping import require_images
@@ -84,7 +85,10 @@ class Corrupted:
         names = [f"{step[0]} {step[1]}" if step else "clean" for step in steps]
         classes = tuple(range(len(train.class_names)))
         cuts = [Cut(classes, name, train=rows, test=others) for name, rows, others in zip(names, trains, tests)]
-        return build_stream(config, request, seen, asked, cuts)
+        stream = build_stream(config, request, seen, asked, cuts)
+        # The data are those that were corrupted, whatever the seed and the noise on them are.
+        data = {**stream.data, **data_of(train, test)}
+        return replace(stream, data=data, recommended=for_streams(data))
 
 
 def _rows(train: ImageSet, steps: list[Step], shared: bool, randomness: Randomness) -> list[Tensor]:
@@ -116,4 +120,4 @@ def _altered(
         side.update(f"{i} {step} {generator.initial_seed()}".encode() + rows.numpy().tobytes())
         places.append(torch.arange(start - len(rows), start))
     labels = images.labels[torch.cat(chosen)]
-    return replace(images, images=pixels, labels=labels, fingerprint=side.hexdigest(), _copies={}), places
+    return replace(images, images=pixels, labels=labels, fingerprint=side.hexdigest(), sections=None, _copies={}), places

@@ -150,7 +150,7 @@ def build_stream(
         Experience(i, cut.called(train), outputs[i], tuple(names[i][output] for output in outputs[i]), learned[i], held[i], tested[i])
         for i, cut in enumerate(cuts)
     )
-    data = {**_data(train, test), **({"online": True} if config.online else {})}
+    data = {**data_of(train, test), **({"online": True} if config.online else {})}
     recommended = {**for_streams(data), **(recommended or {})}
     return Scenario(request.name, config.setting, experiences, data, train.shape, recommended, config.online)
 
@@ -256,7 +256,16 @@ def _check_halves(images: ImageSet) -> None:
         raise UserError(f"{what}; a stream needs the same in both, or choose a few-shot scenario (`simulate list scenarios`)")
 
 
-def _data(train: ImageSet, test: ImageSet) -> dict[str, Any]:
+def data_of(train: ImageSet, test: ImageSet) -> dict[str, Any]:
+    """What a scenario says of its data.
+
+    Args:
+        train: all training images.
+        test: all test images.
+
+    Returns:
+        Name, origin, fingerprint, whether they are as published, shape and number.
+    """
     return {
         "name": train.name,
         "origin": train.origin,

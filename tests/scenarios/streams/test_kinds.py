@@ -264,7 +264,8 @@ def test_corrupted_experiences_show_each_image_once_under_their_corruption() -> 
     same = make("corrupted-dozen", kinds=("impulse-noise",), seed=0)
     pixels = [each.experiences[1].test.raw_pixels() for each in (again, same, other)]
     assert torch.equal(pixels[0], pixels[1]) and not torch.equal(pixels[0], pixels[2])
-    assert again.data["fingerprint"] == same.data["fingerprint"] != other.data["fingerprint"]
+    prints = [each.experiences[1].test.storage.images.fingerprint for each in (again, same, other)]
+    assert prints[0] == prints[1] != prints[2] and again.data == other.data == make("split-dozen", tasks=3).data
 
 
 def test_corrupted_experiences_may_share_their_images_and_alter_no_more_than_is_looked_at() -> None:
