@@ -52,6 +52,7 @@ strategies = Registry(
         Row("cxgrad", "CxGrad: MAML with gradients scaled by a context", "strategies.meta.cxgrad:CxGrad"),
         Row("tapl", "TAPL: MAML that adapts on pseudo-labelled queries too", "strategies.meta.tapl:Tapl", label="reference design"),
         Row("metasgd", "Meta-SGD: MAML with a learned step size for every weight", "strategies.meta.metasgd:MetaSgd"),
+        Row("reptile", "Reptile: an initialisation moved towards tasks' own solutions", "strategies.meta.reptile:Reptile"),
         Row("avalanche:LEARNER", "any strategy of Avalanche (avalanche:EWC)", "strategies.bridges.avalanche:AvalancheStrategy"),
         Row("learn2learn:LEARNER", "learn2learn's MAML, MetaSGD or ANIL (learn2learn:MAML)", "strategies.bridges.learn2learn:Learn2Learn"),
         Row("METHOD+replay", "replay beside a penalty or a distillation, for instance ewc+replay", "strategies.memory.beside:Beside"),

@@ -133,7 +133,7 @@ def refusal(strategy: str, setting: str, variant: str) -> str | None:
 EPISODES = {"name": "digits", "ways": 2, "shots": 1, "queries": 2, "test_queries": 2, "test_episodes": 2}
 STEPS = {"inner_steps": 1, "test_steps": 1}
 LEARNERS: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(("maml", "anil", "l2f", "cxgrad", "tapl", "metasgd", "l2f+cxgrad+tapl"), STEPS),
+    **dict.fromkeys(("maml", "anil", "l2f", "cxgrad", "tapl", "metasgd", "reptile", "l2f+cxgrad+tapl"), STEPS),
     **dict.fromkeys(("protonet", "protonet-soft", "protonet-cluster", "protonet-masked", "label-propagation", "ridge", "matchingnet"), {}),
 }
 """Learners of episodes, with what makes them quick."""

@@ -269,6 +269,7 @@ class InnerLoop:
         eps: added to variances.
         running: the moving averages, where passes are normalised by them.
         training: whether the answers are the outer loss's, which are the head's, or an evaluation's, which are the step `support`'s.
+        keep: whether to give the adapted tensors as well.
     """
 
     net: FunctionalNetwork
@@ -284,6 +285,7 @@ class InnerLoop:
     eps: float
     running: list[tuple[Tensor, Tensor]] | None = None
     training: bool = True
+    keep: bool = False
 
     @property
     def head_only(self) -> bool:
@@ -322,7 +324,8 @@ class InnerLoop:
             native: use PyTorch's own batch norm where it serves; never inside vmap.
 
         Returns:
-            `logits` [answers, Q, N]; in mode `running`, `mean.i` and `var.i` [1, C] of each norm; diagnostics, those of each step stacked.
+            `logits` [answers, Q, N]; in mode `running`, `mean.i` and `var.i` [1, C] of each norm; with `keep`, each adapted tensor as
+            `adapted.NAME`; diagnostics, those of each step stacked.
         """
         passes = self.passes(task, native=native)
         view = View(self.net, self.theta, passes, task, self.head_only)
@@ -340,6 +343,8 @@ class InnerLoop:
             if k + 1 in self.answers:
                 answers.append(answer(params))
         found = {**found, **{name: torch.stack([step[name] for step in each]) for name in each[0]}}
+        if self.keep:
+            found |= {f"adapted.{name}": value for name, value in params.items()}
         return {"logits": torch.stack(answers), **statistics(passes), **found}
 
 
