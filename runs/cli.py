@@ -139,11 +139,11 @@ def plot(
     Raises:
         UserError: there is no such style.
     """
-    from runs import session
+    from runs import looking
 
     if style not in STYLES:
         raise UserError(f"--style {shortened(style)} does not exist{nearest(style, STYLES)}")
-    session.plot(runs, format_, columns if style == "paper" else None)
+    looking.plot(runs, format_, columns if style == "paper" else None)
 
 
 @app.command()
@@ -154,9 +154,9 @@ def compare(
     format_: Annotated[str, typer.Option("--format", help="Of the table: markdown, csv, json, latex.")] = "markdown,csv,json",
 ) -> None:
     """Compare runs: a table, and a figure of the forgetting curves with a band over seeds."""
-    from runs import session
+    from runs import looking
 
-    session.compare(runs, out, mixed=mixed, formats=format_)
+    looking.compare(runs, out, mixed=mixed, formats=format_)
 
 
 @app.command("resume")
@@ -178,9 +178,9 @@ def evaluate(
     metrics: Annotated[str | None, typer.Option(help="Further metrics, joined by commas; `simulate list metrics`.")] = None,
 ) -> None:
     """Test a trained run again on its stream."""
-    from runs import session
+    from runs import looking
 
-    session.evaluate(run, test_scenario, probe, metrics)
+    looking.evaluate(run, test_scenario, probe, metrics)
 
 
 @app.command()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runs import config, session
+from runs import config, looking, session
 from runs.recording.seeds import Seeds
 from runs.showing import terminal
 from scenarios.errors import UserError
@@ -49,6 +49,6 @@ def run(request: Mapping[str, Any], folder: Path, seeds: range, *, quiet: bool, 
 
 def _show(folder: Path, refused: Mapping[str, str], console: Console) -> None:
     console.print("victims", style="bold")
-    session.compare([folder], folder / "table", mixed=False)
+    looking.compare([folder], folder / "table", mixed=False)
     for name, why in refused.items():
         console.print(f"not a victim here: {name}: {why}")

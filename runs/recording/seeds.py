@@ -73,3 +73,20 @@ def read(folder: Path) -> Seeds | None:
     if not isinstance(content, dict) or first < 0 or count < 1:
         raise UserError(f"{path} does not say which seeds to run; give the first command again with --resume")
     return Seeds(folder, config.checked(content.get("request"), f"{path}: "), range(first, first + count))
+
+
+def found(folder: Path) -> Seeds | None:
+    """Find out what was asked for in a folder of seeds, where there is no file of the seeds from the runs in it.
+
+    Args:
+        folder: the folder.
+
+    Returns:
+        The seeds, or None where it is no such folder.
+    """
+    asked = read(folder)
+    begun = sorted(folder.glob("seed-*/config.yaml"))
+    numbers = [int(path.parent.name[5:]) for path in begun if path.parent.name[5:].isdecimal()]
+    if asked is None and numbers:
+        asked = Seeds(folder, config.from_file(begun[0]), range(min(numbers), max(numbers) + 1))
+    return asked
