@@ -32,7 +32,7 @@ def test_loggers_are_told_accuracies_and_forgetting_and_change_nothing(tmp_path:
     assert torch.equal(watched.matrix.nan_to_num(-1), bare.matrix.nan_to_num(-1))
     rows = list(csv.DictReader((tmp_path / "run/avalanche/eval_results.csv").open()))
     told = [float(row["eval_accuracy"]) for row in rows if row["training_exp"] in ("0", "1")]
-    assert told == pytest.approx([watched.matrix[0, 0], *watched.matrix[1].tolist()], abs=1e-4)
+    assert told == pytest.approx([float(watched.matrix[0, 0]), *watched.matrix[1].tolist()], abs=1e-4)
     assert float(rows[-2]["forgetting"]) == pytest.approx(float(watched.matrix[0, 0] - watched.matrix[1, 0]), abs=1e-4)
     trained = list(csv.DictReader((tmp_path / "run/avalanche/training_results.csv").open()))
     assert [row["training_exp"] for row in trained] == ["0", "1"] and all(float(row["training_loss"]) > 0 for row in trained)
