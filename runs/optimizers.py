@@ -12,23 +12,11 @@ from torch.nn import Parameter
 
 from runs.stopping import MISSHAPEN
 from scenarios.errors import UserError, nearest, shown
+from strategies.optimizers import kinds
 from strategies.phase import Optimizer
 
 FUSED = ("sgd", "adam", "adamw")
 """The kinds that have one kernel for all parameters on every device."""
-
-
-def kinds() -> dict[str, type[torch.optim.Optimizer]]:
-    """The optimisers of torch that step on gradients alone.
-
-    Returns:
-        Their names in lower case, and their classes.
-    """
-    found = {}
-    for name, kind in vars(torch.optim).items():
-        if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer:
-            found[name.lower()] = kind
-    return {name: kind for name, kind in found.items() if name not in ("lbfgs", "sparseadam")}
 
 
 def check(spec: Optimizer) -> None:

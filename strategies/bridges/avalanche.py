@@ -25,6 +25,7 @@ from scenarios.experience import Experience
 from strategies.base import Setup, Strategy
 from strategies.bridges.parts import InPlayLoss, Nothing, OurBatches, Whole, many_headed
 from strategies.networks.network import Network
+from strategies.optimizers import kinds
 from strategies.phase import Phase
 
 
@@ -122,7 +123,7 @@ class AvalancheStrategy(Strategy):
 
     def _optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         train = self.setup.train
-        kind: Any = {name.lower(): kind for name, kind in vars(torch.optim).items() if inspect.isclass(kind)}[train.optimizer]
+        kind: Any = kinds()[train.optimizer]
         given = {"lr": train.learning_rate, "momentum": train.momentum, "weight_decay": train.weight_decay}
         taken = inspect.signature(kind).parameters
         optimizer: torch.optim.Optimizer = kind(
