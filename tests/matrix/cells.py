@@ -18,6 +18,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "agem": {"memory": 10, "batch_size": 3},
     "gem": {"memory": 9},
     "icarl": {"memory": 10},
+    "bic": {"memory": 14, "bias_iterations": 2},
     "gdumb": {"memory": 10},
     "cumulative": {},
     "packnet": {},
@@ -78,7 +79,7 @@ STREAMS: dict[str, dict[str, Any]] = {
 }
 """Variants of a run over a stream."""
 
-ONLY_IN = {"packnet": ("task",), "rescl": ("task",), "er-ace": ("class",), "icarl": ("class",)}
+ONLY_IN = {"packnet": ("task",), "rescl": ("task",), "er-ace": ("class",), "icarl": ("class",), "bic": ("class",)}
 """Strategies that do not work in every setting."""
 
 UNTRAINED = ("ncm", "slda", "ranpac")

@@ -21,6 +21,7 @@ METHODS = {
     "gdumb": {"memory": 30},
     "dgr": {"latent": 4, "width": 8, "generator": "conv", "distill": "true"},
     "cumulative": {},
+    "bic": {"memory": 30, "bias_iterations": 3},
 }
 
 
