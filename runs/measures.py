@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 LOOKED_AT = 1000
 """Test examples of an experience from which features are taken, at most."""
 STREAM = "a stream"
+SEVERAL = "a stream of experiences or of domains"
 EPISODES = "a learner of episodes"
 ATTACK, DEFENCE = "--attack NAME", "--attack NAME --defence NAME"
 PIGGYBACK, FEATURES = "--probe piggyback", "--probe features"
@@ -30,10 +31,12 @@ class Measure:
     Attributes:
         needs: what the run must have; empty where every run has it.
         take: from a run and its summary to the value; None where it is absent.
+        stored: whether the summary holds it without being asked.
     """
 
     needs: str
     take: Callable[[Run, Mapping[str, Any]], Any]
+    stored: bool = False
 
 
 def _matrix(name: str) -> Measure:
@@ -43,7 +46,7 @@ def _matrix(name: str) -> Measure:
         value = metrics.load(name)[0](torch.tensor(run.matrix, dtype=torch.float64))
         return value.tolist() if isinstance(value, torch.Tensor) else value
 
-    return Measure(STREAM, take)
+    return Measure(SEVERAL, take)
 
 
 def _entry(path: str, needs: str) -> Measure:
@@ -53,7 +56,7 @@ def _entry(path: str, needs: str) -> Measure:
             value = value.get(part) if isinstance(value, Mapping) else None
         return value
 
-    return Measure(needs, take)
+    return Measure(needs, take, stored=True)
 
 
 def _detection(run: Run, summary: Mapping[str, Any]) -> Any:
@@ -113,16 +116,15 @@ def _per_class(predicted: Any, targets: Any, width: int) -> list[float]:
 def _of_features(measure: Callable[[Any, Any], float]) -> Measure:
     # By experience, from what the head sees of its test set, now and before any learning.
     def take(run: Run, summary: Mapping[str, Any]) -> Any:
-        from strategies.networks.network import Network
         from strategies.probes.looking import features, spread
-        from strategies.soft_targets import frozen_copy
+        from strategies.probes.released import can_release, released
 
-        network = run.plan.strategy.network
-        if not isinstance(network, Network):
+        network: Any = run.plan.strategy.network
+        if not can_release(network):
             return None
-        now, initial = frozen_copy(network), run.plan.strategy.setup.build_network()
-        tests = [spread(each.test, LOOKED_AT) for each in run.plan.scenario.experiences if len(each.test)]
-        return [measure(features(now, test), features(initial, test)) for test in tests]
+        initial = run.plan.strategy.setup.build_network()
+        tests = {each.index: spread(each.test, LOOKED_AT) for each in run.plan.scenario.experiences if len(each.test)}
+        return [measure(features(released(network, index), test), features(initial, test)) for index, test in tests.items()]
 
     return Measure(STREAM, take)
 
@@ -191,12 +193,12 @@ def _state(run: Run, summary: Mapping[str, Any]) -> int:
 
 MEASURES: dict[str, Measure] = {
     "average_accuracy": _entry("average_accuracy", ""),
-    "average_incremental_accuracy": _entry("average_incremental_accuracy", STREAM),
+    "average_incremental_accuracy": _entry("average_incremental_accuracy", SEVERAL),
     **{name: _matrix(name) for name in ("average_accuracy_seen", "accuracy_by_age", "forgetting")},
-    "average_forgetting": _entry("average_forgetting", STREAM),
+    "average_forgetting": _entry("average_forgetting", SEVERAL),
     **{name: _matrix(name) for name in ("forgetting_diagonal", "average_forgetting_diagonal", "learning_accuracy")},
-    "backward_transfer": _entry("backward_transfer", STREAM),
-    "forward_transfer": _entry("forward_transfer", STREAM),
+    "backward_transfer": _entry("backward_transfer", SEVERAL),
+    "forward_transfer": _entry("forward_transfer", SEVERAL),
     "intransigence": Measure(STREAM, _intransigence),
     "accuracy": _judged(lambda predicted, targets, width: (predicted == targets).double().mean().item()),
     "confusion_matrix": _judged(_confusion),
@@ -267,12 +269,28 @@ def check(names: Sequence[str], setting: str, resolved: Mapping[str, Any]) -> No
         metrics.find(name)
         needs = measure(name).needs
         where = f"evaluate.metrics={name}"
-        if (needs == EPISODES) != (setting == "episodic") and needs:
+        if setting not in settings(needs):
             raise UserError(f"{where} is of {EPISODES if needs == EPISODES else 'streams'}; `simulate list metrics` says how each is had")
         for flag, value in zip(needs.split()[::2], needs.split()[1::2]) if needs.startswith("--") else ():
             asked = resolved.get(flag.removeprefix("--"), {}).get("name")
             if not asked or value not in ("NAME", asked):
                 raise UserError(f"{where} needs {needs}; add it, or leave the metric out")
+
+
+def settings(needs: str) -> frozenset[str]:
+    """Where a metric is had.
+
+    Args:
+        needs: what the run must have.
+
+    Returns:
+        The settings of scenarios.
+    """
+    if needs == EPISODES:
+        return frozenset({"episodic"})
+    streams = frozenset({"task", "domain", "class"})
+    # Probes ask learners of every kind; an adversary of episodes alters support sets, and has other numbers.
+    return streams if needs in (STREAM, ATTACK, DEFENCE) else streams | {"episodic"}
 
 
 def take(run: Run, summary: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -116,6 +116,8 @@ def _over_experiences(probe: Any, found: dict[int, dict[str, Any]], matrix: list
         for index, one in found.items()
         if index < len(matrix)
     ]
+    if all("relearn_steps" in one for one in several):
+        told["relearn_steps"] = sum(one["relearn_steps"] for one in several) / len(several)
     now = [each["now"] for each in told["by_experience"]]
     return told | ({"now": sum(now) / len(now)} if now and all(map(math.isfinite, now)) else {})
 

@@ -15,7 +15,7 @@ from runs import measures
 from scenarios.errors import UserError
 from tests.runs.command import TINY, call
 
-EVERY = [name for name, each in measures.MEASURES.items() if each.needs in ("", measures.STREAM)]
+EVERY = [name for name, each in measures.MEASURES.items() if each.needs in ("", measures.STREAM, measures.SEVERAL)]
 STREAM = {"scenario": "split-digits", "strategy": "ewc", "network": {"hidden": "8"}, "train": {"epochs": 1}}
 DISPOSAL: dict[str, Any] = {
     "scenario": {"name": "transfer-split-digits", "source_examples": 200, "target_examples": 100},
@@ -84,7 +84,7 @@ def test_those_of_probes_and_of_episodes_are_had_as_well(tmp_path: Path, monkeyp
         (["targeted_drop"], "class", {}, "needs --attack NAME"),
         (["detection_auc"], "class", {"attack": {"name": "noise"}}, "needs --attack NAME --defence NAME"),
         (["few_shot_accuracy"], "task", {}, "is of a learner of episodes"),
-        (["forgetting"], "episodic", {}, "is of streams"),
+        (["accuracy"], "episodic", {}, "is of streams"),
         (["forgeting"], "task", {}, "did you mean forgetting"),
     ],
 )
