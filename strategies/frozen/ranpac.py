@@ -11,14 +11,13 @@ Of the paper's method this is the second part: the first, which adapts the backb
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from scenarios.options import option
 from strategies.base import Setup
-from strategies.frozen.statistics import FrozenFeatures
+from strategies.frozen.statistics import WithProducts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +33,7 @@ class RanpacConfig:
     ridge: float = option(1e-3, above=0)
 
 
-class Ranpac(FrozenFeatures):
+class Ranpac(WithProducts):
     """Ridge regression on random projections."""
 
     Config = RanpacConfig
@@ -57,26 +56,6 @@ class Ranpac(FrozenFeatures):
             The number of projections.
         """
         return self.config.projections
-
-    def further(self, width: int, kind: dict[str, Any]) -> dict[str, Tensor]:
-        """The sum of products of features.
-
-        Args:
-            width: how many features there are.
-            kind: type and device.
-
-        Returns:
-            Zeros, by name.
-        """
-        return {"products": torch.zeros(width, width, **kind)}
-
-    def add(self, seen: Tensor) -> None:
-        """Add a batch to the products.
-
-        Args:
-            seen: its features, [B, F].
-        """
-        self.sums["products"].addmm_(seen.T, seen)
 
     def seen(self, x: Tensor) -> Tensor:
         """What the classifier sees of images.

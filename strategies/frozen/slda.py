@@ -12,13 +12,12 @@ batches. (The paper's running update weighs early examples of a class a little d
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from scenarios.options import option
-from strategies.frozen.statistics import FrozenFeatures
+from strategies.frozen.statistics import WithProducts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,30 +31,10 @@ class SldaConfig:
     shrinkage: float = option(1e-4, above=0, high=1)
 
 
-class Slda(FrozenFeatures):
+class Slda(WithProducts):
     """Streaming linear discriminant analysis."""
 
     Config = SldaConfig
-
-    def further(self, width: int, kind: dict[str, Any]) -> dict[str, Tensor]:
-        """The sum of products of features.
-
-        Args:
-            width: how many features there are.
-            kind: type and device.
-
-        Returns:
-            Zeros, by name.
-        """
-        return {"products": torch.zeros(width, width, **kind)}
-
-    def add(self, seen: Tensor) -> None:
-        """Add a batch to the products.
-
-        Args:
-            seen: its features, [B, F].
-        """
-        self.sums["products"].addmm_(seen.T, seen)
 
     def covariance(self) -> Tensor:
         """The covariance within classes.

@@ -165,3 +165,27 @@ class FrozenFeatures(Strategy):
             Their bytes.
         """
         return {"statistics_bytes": sum(value.nbytes for value in self.sums.values())}
+
+
+class WithProducts(FrozenFeatures):
+    """One that keeps the sum of products of features as well."""
+
+    def further(self, width: int, kind: dict[str, Any]) -> dict[str, Tensor]:
+        """The sum of products of features.
+
+        Args:
+            width: how many features there are.
+            kind: type and device.
+
+        Returns:
+            Zeros, by name.
+        """
+        return {"products": torch.zeros(width, width, **kind)}
+
+    def add(self, seen: Tensor) -> None:
+        """Add a batch to the products.
+
+        Args:
+            seen: its features, [B, F].
+        """
+        self.sums["products"].addmm_(seen.T, seen)

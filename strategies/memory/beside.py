@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import make_dataclass, replace
 from functools import partial
-from typing import Any
 
 from scenarios.batches import Shuffled
 from scenarios.errors import UserError
@@ -71,11 +70,3 @@ class Beside(Rehearsal):
         if phase.end:
             phase.end()
         self.take_up(experience)
-
-    def report(self) -> dict[str, Any]:
-        """What the method has to say, and the memory's size.
-
-        Returns:
-            Names to plain values.
-        """
-        return {**super(Rehearsal, self).report(), **super().report()}

@@ -105,7 +105,38 @@ def divided(batch: Batch, setting: str) -> tuple[Batch, Batch]:
     return new, Batch(batch.x[n:], batch.y[n:], batch.tasks[n:], old_task, remembered)
 
 
-class Rehearsal(Strategy):
+class Remembering(Strategy):
+    """A learner with a memory, whatever kind it is of."""
+
+    buffer: Any
+
+    def state_dict(self) -> dict[str, Any]:
+        """The network and the memory.
+
+        Returns:
+            Nested dictionaries of tensors and plain values.
+        """
+        return {**super().state_dict(), "buffer": self.buffer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a saved state.
+
+        Args:
+            state: what `state_dict` gave.
+        """
+        super().load_state_dict(state)
+        self.buffer.load_state_dict(state["buffer"])
+
+    def report(self) -> dict[str, Any]:
+        """The memory's size.
+
+        Returns:
+            Examples kept, and the bytes that their images and what is kept beside them take.
+        """
+        return {**super().report(), "replay_memory": self.buffer.report()}
+
+
+class Rehearsal(Remembering):
     """Fine-tuning on new examples together with remembered ones."""
 
     Config: ClassVar[type] = RehearsalConfig
@@ -195,31 +226,6 @@ class Rehearsal(Strategy):
         self.network.eval()
         steps = [Strategy.loss(self, part) for part in _in_parts(examples)]
         return torch.cat([functional.cross_entropy(s.logits, s.targets, reduction="none") for s in steps])  # type: ignore[arg-type]
-
-    def state_dict(self) -> dict[str, Any]:
-        """The network and the memory.
-
-        Returns:
-            Nested dictionaries of tensors and plain values.
-        """
-        return {**super().state_dict(), "buffer": self.buffer.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a saved state.
-
-        Args:
-            state: what `state_dict` gave.
-        """
-        super().load_state_dict(state)
-        self.buffer.load_state_dict(state["buffer"])
-
-    def report(self) -> dict[str, Any]:
-        """The memory's size.
-
-        Returns:
-            Examples kept, and the bytes that their images take.
-        """
-        return {"replay_memory": self.buffer.report()}
 
 
 def _in_parts(examples: Examples) -> Iterator[Batch]:

@@ -16,8 +16,9 @@ from torch import Tensor
 from scenarios.batches import GeneratorFor, Shuffled, augmenter
 from scenarios.experience import Batch, Examples, Experience, Origin
 from scenarios.options import option
-from strategies.base import Setup, Strategy
+from strategies.base import Setup
 from strategies.memory.buffer import ClassReservoir, class_numbers, size_of
+from strategies.memory.rehearsal import Remembering
 from strategies.phase import Phase, Step, Update
 
 
@@ -181,7 +182,7 @@ class WithStream:
             yield Batch(x, y, tasks, task, present, Origin(len(positions), rows, slots, met, remembered, key))
 
 
-class StreamLearner(Strategy):
+class StreamLearner(Remembering):
     """Fine-tuning on new examples beside remembered ones, which are let in batch by batch."""
 
     Config = StreamConfig
@@ -257,28 +258,3 @@ class StreamLearner(Strategy):
 
     def _take_up(self) -> None:
         self.buffer.take_up(*self._noted)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The network and the memory.
-
-        Returns:
-            Nested dictionaries of tensors and plain values.
-        """
-        return {**super().state_dict(), "buffer": self.buffer.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a saved state.
-
-        Args:
-            state: what `state_dict` gave.
-        """
-        super().load_state_dict(state)
-        self.buffer.load_state_dict(state["buffer"])
-
-    def report(self) -> dict[str, Any]:
-        """The memory's size.
-
-        Returns:
-            Examples kept, and the bytes that their images and what is kept beside them take.
-        """
-        return {"replay_memory": self.buffer.report()}

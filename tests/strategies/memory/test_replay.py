@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scenarios.random import Randomness
-from scenarios.streams.selecting import blur
+from scenarios.streams.arrival import blur
 from scenarios.streams.views import Permutation
 from strategies.memory.buffer import reservoir
 from strategies.memory.rehearsal import WithReplay
