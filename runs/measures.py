@@ -154,8 +154,6 @@ def _membership(run: Run, summary: Mapping[str, Any]) -> Any:
     from strategies.probes.looking import spread
 
     strategy, found = run.plan.strategy, []
-    if strategy.needs_label:
-        return None
     with torch.no_grad():
         for experience in run.plan.scenario.experiences:
             losses = []
@@ -193,7 +191,7 @@ def _state(run: Run, summary: Mapping[str, Any]) -> int:
 
 MEASURES: dict[str, Measure] = {
     "average_accuracy": _entry("average_accuracy", ""),
-    "average_incremental_accuracy": _entry("average_incremental_accuracy", SEVERAL),
+    "average_incremental_accuracy": _entry("average_incremental_accuracy", STREAM),
     **{name: _matrix(name) for name in ("average_accuracy_seen", "accuracy_by_age", "forgetting")},
     "average_forgetting": _entry("average_forgetting", SEVERAL),
     **{name: _matrix(name) for name in ("forgetting_diagonal", "average_forgetting_diagonal", "learning_accuracy")},

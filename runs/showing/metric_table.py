@@ -39,6 +39,11 @@ REASONS = {
     measures.EPISODES: "no: it meets no episodes; `--probe few-shot`",
 }
 """Why a metric is not had where its setting is not."""
+OF_A_METRIC = {
+    "intransigence": "no: joint training is `strategy.stream=joint` there",
+    "average_incremental_accuracy": "no: it weighs by test images, and a domain has episodes",
+}
+"""The same, where the metric has a reason of its own."""
 
 
 def kind(row: Row, component: Any) -> str:
@@ -72,7 +77,9 @@ def cell(metric: str, of: str) -> str:
     measure = measures.measure(metric)
     episodic = of in ("steps", "embedding")
     if ("episodic" if episodic else "task") not in measures.settings(measure.needs):
-        return "no: joint training is `strategy.stream=joint` there" if metric == "intransigence" else REASONS[measure.needs]
+        return OF_A_METRIC.get(metric) or REASONS[measure.needs]
+    if metric == "forward_transfer" and of == "by experience":
+        return "no: it has no answer to an experience that it has not met"
     if metric == "few_shot_accuracy_per_step" and of == "embedding":
         return "no: it adapts in no steps"
     if measure.needs == measures.PIGGYBACK and of == "disposal":
