@@ -65,6 +65,8 @@ strategies = Registry(
         Row("label-propagation", "labels spread over a graph of support and queries", "strategies.meta.label_propagation:LabelPropagation"),
         Row("ridge", "R2-D2: ridge regression in closed form on a learned embedding", "strategies.meta.ridge:Ridge"),
         Row("matchingnet", "matching networks: queries attend to the support set by cosines", "strategies.meta.matchingnet:MatchingNet"),
+        Row("relationnet", "relation networks: a learned comparison of queries with classes", "strategies.meta.relationnet:RelationNet"),
+        Row("tpn", "TPN: label propagation with a bandwidth learned for each example", "strategies.meta.tpn:Tpn"),
         Row("gc", "Gradient Collision: the source's gradients shall point apart", f"{DISPOSAL}.gc:Gc", label="reconstruction"),
         Row("none", "no disposal: the transferred network as it is", f"{DISPOSAL}.references:NoDisposal"),
         Row("head-deletion", "the transferred network without the source's head", f"{DISPOSAL}.references:HeadDeletion"),

@@ -1,9 +1,9 @@
 """Label propagation in episodes: the transductive baseline, after TPN (Liu et al., ICLR 2019, arXiv 1805.10002).
 
 Labels spread from the support set to the queries over a graph of all their embeddings (`strategies.meta.episodic.propagation`); trained end
-to end on the cross-entropy of softmax(F) over support and queries. TPN learns a bandwidth for each example; here one serves an episode, by
-default the quarter of the square root of its mean distance, with the gradient through it. `bandwidth_gradient=stop bandwidth_from=median`
-is the form without that gradient, under which the features can collapse.
+to end on the cross-entropy of softmax(F) over support and queries. TPN itself (`tpn`) learns a bandwidth for each example; here one serves
+an episode, by default the quarter of the square root of its mean distance, with the gradient through it. `bandwidth_gradient=stop
+bandwidth_from=median` is the form without that gradient, under which the features can collapse.
 """
 
 from __future__ import annotations
@@ -33,6 +33,22 @@ class LabelPropagation(EmbeddingLearner):
     Config = PropagationConfig
     config: PropagationConfig
 
+    @property
+    def graph(self) -> GraphConfig:
+        """The graph's options."""
+        return self.config
+
+    def scaled(self, embedded: Tensor) -> Tensor:
+        """What distances are taken of; embeddings as they are.
+
+        Args:
+            embedded: [E, B, F].
+
+        Returns:
+            [E, B, F].
+        """
+        return embedded
+
     def scores(self, batch: EpisodeBatch, training: bool) -> Tensor:
         """Spread the labels.
 
@@ -44,7 +60,8 @@ class LabelPropagation(EmbeddingLearner):
             [E, S + Q, ways].
         """
         support, query, _ = self.embed(batch, training)
-        scores = propagate_labels(self.config, support, query, support_labels(batch), (batch.support_mask, batch.query_mask))
+        masks = batch.support_mask, batch.query_mask
+        scores = propagate_labels(self.graph, self.scaled(support), self.scaled(query), support_labels(batch), masks)
         padded = batch.support_mask is not None or batch.query_mask is not None
         return scores.masked_fill(~batch.present()[:, None], OUT_OF_PLAY) if padded else scores
 

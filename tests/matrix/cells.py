@@ -135,7 +135,8 @@ EPISODES = {"name": "digits", "ways": 2, "shots": 1, "queries": 2, "test_queries
 STEPS = {"inner_steps": 1, "test_steps": 1}
 LEARNERS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("maml", "anil", "l2f", "cxgrad", "tapl", "metasgd", "reptile", "l2f+cxgrad+tapl"), STEPS),
-    **dict.fromkeys(("protonet", "protonet-soft", "protonet-cluster", "protonet-masked", "label-propagation", "ridge", "matchingnet"), {}),
+    **dict.fromkeys(("protonet", "protonet-soft", "protonet-cluster", "protonet-masked", "label-propagation"), {}),
+    **dict.fromkeys(("ridge", "matchingnet", "relationnet", "tpn"), {}),
 }
 """Learners of episodes, with what makes them quick."""
 CONV4 = {"name": "conv4", "filters": 4}

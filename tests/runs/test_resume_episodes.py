@@ -9,7 +9,7 @@ import pytest
 from runs import simulate
 from tests.runs.test_resume import interrupted, same_bits
 
-LEARNERS = {"metasgd": {}, "reptile": {"inner_batch": 3, "test_steps": 2}, "ridge": {}, "matchingnet": {}}
+LEARNERS = {"metasgd": {}, "reptile": {"inner_batch": 3, "test_steps": 2}, "ridge": {}, "matchingnet": {}, "relationnet": {}, "tpn": {}}
 EPISODES = {"name": "digits", "ways": 2, "shots": 2, "queries": 2, "test_queries": 2, "test_episodes": 4}
 
 

@@ -14,7 +14,7 @@ from tests.strategies.meta.episodes import episodes, learner, padded
 
 ALL = [
     "maml", "anil", "l2f", "cxgrad", "tapl", "metasgd", "protonet", "protonet-soft", "protonet-cluster", "protonet-masked",
-    "label-propagation", "ridge", "matchingnet", "reptile",
+    "label-propagation", "ridge", "matchingnet", "reptile", "relationnet", "tpn",
 ]  # fmt: skip
 
 

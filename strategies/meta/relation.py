@@ -1,0 +1,61 @@
+"""The small network on feature maps that relation networks compare with and that TPN finds bandwidths by.
+
+Two 3x3 convolutions with ReLU, halved where they can be, then a layer of 8 and one number. It has no batch norms, unlike both papers' code:
+these would let a query see the others whatever `strategy.bn_mode` says.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+
+import torch
+from torch import Tensor, nn
+
+from strategies.meta.episodic.network import FunctionalNetwork, Params
+
+HIDDEN = 8
+"""Width of the layer before the last, in both papers."""
+
+
+def relation(channels_in: int, channels: int, height: int, width: int) -> nn.Sequential:
+    """Make the network.
+
+    Args:
+        channels_in: of what it looks at.
+        channels: of its convolutions.
+        height: of the maps.
+        width: of the maps.
+
+    Returns:
+        From [B, channels_in, height, width] to [B, 1].
+    """
+    layers: list[nn.Module] = []
+    for _ in range(2):
+        layers += [nn.Conv2d(channels_in, channels, 3, padding=1), nn.ReLU()]
+        channels_in = channels
+        if min(height, width) >= 2:
+            layers.append(nn.MaxPool2d(2))
+            height, width = height // 2, width // 2
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * height * width, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1))
+
+
+@torch.no_grad()
+def map_shape(net: FunctionalNetwork, theta: Params, input_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """The shape of the maps that a network flattens into features.
+
+    Args:
+        net: the network.
+        theta: its parameters.
+        input_shape: of an image, (C, H, W).
+
+    Returns:
+        Channels, height and width; (F, 1, 1) where features come from no maps.
+    """
+
+    def unchanged(index: int, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return x
+
+    before = copy(net)
+    before.layers = net.layers[:-1]
+    shape = before.features(theta, theta[net.head.weight].new_zeros(1, *input_shape), unchanged).shape[1:]
+    return tuple(shape) if len(shape) == 3 else (theta[net.head.weight].shape[1], 1, 1)
