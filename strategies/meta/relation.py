@@ -58,4 +58,4 @@ def map_shape(net: FunctionalNetwork, theta: Params, input_shape: tuple[int, int
     before = copy(net)
     before.layers = net.layers[:-1]
     shape = before.features(theta, theta[net.head.weight].new_zeros(1, *input_shape), unchanged).shape[1:]
-    return tuple(shape) if len(shape) == 3 else (theta[net.head.weight].shape[1], 1, 1)
+    return (shape[0], shape[1], shape[2]) if len(shape) == 3 else (theta[net.head.weight].shape[1], 1, 1)

@@ -41,7 +41,7 @@ class TpnConfig(EmbeddingConfig):
 class Tpn(LabelPropagation):
     """Labels spread over a graph whose bandwidths are learned."""
 
-    Config = TpnConfig
+    Config = TpnConfig  # type: ignore[assignment]
     config: TpnConfig  # type: ignore[assignment]
 
     def build_parts(self) -> nn.ModuleDict:
