@@ -159,6 +159,19 @@ def compare(
     looking.compare(runs, out, mixed=mixed, formats=format_)
 
 
+@app.command()
+def report(
+    runs: Annotated[list[Path] | None, typer.Argument(help="Run directories, or folders of runs.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The file; by default report.html, or as --format asks.")] = None,
+    format_: Annotated[str, typer.Option("--format", help="html, or the tables alone: markdown, csv, latex, json.")] = "html",
+    records: Annotated[bool, typer.Option("--records", help="The results of the repository's recorded runs as well.")] = False,
+) -> None:
+    """Report runs on one page that opens from disk: which method, how sure, at what cost; tables and figures."""
+    from runs.reporting import reporting
+
+    reporting.report(runs or [], out, format_, recorded=records)
+
+
 @app.command("resume")
 def resume_(
     run: Annotated[Path, typer.Argument(help="A run's directory.")],

@@ -118,17 +118,32 @@ def find(directories: Iterable[Path]) -> list[Run]:
     for directory in map(Path, directories):
         if not directory.is_dir():
             raise UserError(f"there is no directory {directory}; name a run's directory or a folder of runs")
-        inside = sorted(path.parent for path in directory.glob("*/**/config.yaml"))
-        # A run inside a run's directory (an attacked run's controls) belongs to that run.
-        inside = [] if (directory / "config.yaml").is_file() else [path for path in inside if not _within_a_run(path, directory)]
-        unfinished = [path for path in inside if not (path / "summary.json").is_file()]
-        if inside and len(unfinished) == len(inside):
+        finished, unfinished = within(directory)
+        unfinished = [path for path in unfinished if path != directory]
+        if unfinished and not finished:
             raise UserError(f"no run in {directory} is finished; finish one with: simulate resume {unfinished[0]}")
         if unfinished:
             warnings.warn(f"left out as unfinished: {', '.join(map(str, unfinished))}", stacklevel=2)
-        for path in [path for path in inside if path not in unfinished] or [directory]:
+        for path in finished or [directory]:
             found.setdefault(path.resolve(), read(path))
     return list(found.values())
+
+
+def within(directory: Path) -> tuple[list[Path], list[Path]]:
+    """Find the runs of a folder.
+
+    Args:
+        directory: a folder with runs somewhere inside, or one run's directory.
+
+    Returns:
+        The directories of finished and of unfinished runs, by name; a run alone is its own. A run inside a run's directory (an attacked
+        run's controls) belongs to that run.
+    """
+    alone = (directory / "config.yaml").is_file()
+    inside = [] if alone else sorted(path.parent for path in directory.glob("*/**/config.yaml"))
+    found = [directory] if alone else [path for path in inside if not _within_a_run(path, directory)]
+    finished = [path for path in found if (path / "summary.json").is_file()]
+    return finished, [path for path in found if path not in finished]
 
 
 def learned(names: Sequence[str], matrix: numpy.ndarray) -> tuple[list[str], numpy.ndarray]:

@@ -69,6 +69,21 @@ def collect(directories: Iterable[Path], *, mixed: bool = False) -> list[Group]:
     return [Group(label, group) for label, group in zip(_labels([group[0] for group in groups]), groups)]
 
 
+def apart(runs: Iterable[Run]) -> list[list[Run]]:
+    """Sort runs by what they met, so that each part can be compared.
+
+    Args:
+        runs: any finished runs.
+
+    Returns:
+        Runs of one scenario, setting, data and number of experiences together, in the order in which the first of each was named.
+    """
+    parts: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        parts[repr(_protocol(run))].append(run)
+    return list(parts.values())
+
+
 def title(groups: Sequence[Group]) -> str:
     """What the groups have met, in one line.
 
