@@ -257,8 +257,8 @@ def save(drawn: Figure, path: Path) -> Path:
     for text in drawn.findobj(Text):
         text.set_parse_math(False)
     # The context is for labels of ticks, which are made while they are drawn.
-    settings = {"text.parse_math": False, "pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "figure"}
-    with rc_context(settings), files.replacing(path) as file:
+    fonts = rc_context({"text.parse_math": False, "pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "figure"})
+    with fonts, files.replacing(path) as file:
         # Laid out here, once: saving would go through a whole drawing to do so, and then draw.
         if engine := drawn.get_layout_engine():
             engine.execute(drawn)

@@ -72,8 +72,8 @@ def gather(directories: Sequence[Path]) -> Gathered:
         warnings.simplefilter("always")
         for runs in apart(find(finished.values())):
             groups = collect(run.directory for run in runs)
-            kept = [run.directory for group in groups for run in group.runs]
-            parts.append(Part(tuple(groups), compare.table(groups), tuple(_shortest(kept, directories))))
+            used = [run.directory for group in groups for run in group.runs]
+            parts.append(Part(tuple(groups), compare.table(groups), tuple(_shortest(used, directories))))
     return Gathered(tuple(parts), (*told, *(f"{str(warning.message)}." for warning in found)))
 
 
