@@ -155,7 +155,8 @@ def _membership(run: Run, summary: Mapping[str, Any]) -> Any:
 
     strategy, found = run.plan.strategy, []
     with torch.no_grad():
-        for experience in run.plan.scenario.experiences:
+        # What is only disposed of has no examples of its own.
+        for experience in [each for each in run.plan.scenario.experiences if len(each.train) and len(each.test)]:
             losses = []
             for examples in (experience.train, experience.test):
                 batch = spread(examples, LOOKED_AT).batch(slice(None))

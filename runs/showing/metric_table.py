@@ -45,6 +45,9 @@ OF_A_METRIC = {
 }
 """The same, where the metric has a reason of its own."""
 
+OVER_ALL = ("average_accuracy", "average_incremental_accuracy", "learning_accuracy", "forward_transfer")
+"""Metrics that need a test of every experience."""
+
 
 def kind(row: Row, component: Any) -> str:
     """What decides about a strategy's metrics.
@@ -78,6 +81,8 @@ def cell(metric: str, of: str) -> str:
     episodic = of in ("steps", "embedding")
     if ("episodic" if episodic else "task") not in measures.settings(measure.needs):
         return OF_A_METRIC.get(metric) or REASONS[measure.needs]
+    if metric in OVER_ALL and of == "disposal":
+        return "no: the step that disposes has no test of its own (`unlearning` in the summary)"
     if metric == "forward_transfer" and of == "by experience":
         return "no: it has no answer to an experience that it has not met"
     if metric == "few_shot_accuracy_per_step" and of == "embedding":

@@ -21,7 +21,7 @@ TRANSFER = {**STREAM, "scenario": {"name": "transfer-split-digits", "source_exam
 REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
     "streams": ("ewc", STREAM),
     "by experience": ("hnet-cnet", STREAM),
-    "disposal": ("keep-only", TRANSFER),
+    "disposal": ("head-deletion", TRANSFER),
     "steps": ("maml", DOMAINS),
     "embedding": ("protonet", DOMAINS),
 }
