@@ -36,7 +36,13 @@ def relation(channels_in: int, channels: int, height: int, width: int) -> nn.Seq
         if min(height, width) >= 2:
             layers.append(nn.MaxPool2d(2))
             height, width = height // 2, width // 2
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * height * width, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1))
+    network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * height * width, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1))
+    for module in network[:-1]:
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            # PyTorch's own weights shrink what passes through; without norms all pairs would begin, and could stay, alike.
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+    return network
 
 
 @torch.no_grad()
