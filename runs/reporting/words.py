@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from metrics.statistics import over_seeds
@@ -46,6 +47,9 @@ def _best(part: Part, column: Column) -> str:
     spread = over_seeds(list(known[place].values()))
     interval = "" if spread.ci95 is None else f" ± {column.factor * spread.ci95:.{column.digits}f}"
     sure = f" (95 % interval over {spread.n} seeds)" if interval else " (one seed)"
+    half = part.table.rows[place].within.get(column.key)
+    if half is not None:
+        interval, sure = f" ± {column.factor * half:.{column.digits}f}", " (95 % interval over test episodes, one seed)"
     number = f"{column.factor * spread.mean:.{column.digits}f}{interval} %{sure}"
     name, label = column.heading.removesuffix(" %"), part.groups[place].label
     if len(means) == 1:
@@ -85,7 +89,7 @@ def _costs(part: Part) -> str:
     memory = [value for run in runs_of(part) if (value := lookup(run.summary, ("peak_memory_bytes",))) is not None]
     room = f", at most {max(memory) / 2**20:.0f} MiB" if memory else ""
     processor = [value for run in runs_of(part) if (value := lookup(run.summary, ("cpu_seconds",))) is not None]
-    whole = f"; all runs together {sum(processor) / 60:.1f} minutes of processor time" if len(processor) == len(runs_of(part)) else ""
+    whole = f"; all runs together {_duration(sum(processor))} of processor time" if len(processor) == len(runs_of(part)) else ""
     return f"Cost: {cost}{room}{whole}."
 
 
@@ -94,4 +98,10 @@ def _counted(number: int, word: str) -> str:
 
 
 def _p(value: float) -> str:
+    if math.isnan(value):
+        return "not defined"
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} minutes"

@@ -107,6 +107,17 @@ def test_the_opening_says_which_how_sure_and_at_what_cost(tmp_path: Path) -> Non
     assert "how sure this is cannot be told" in opening(gather([study(tmp_path / "one", seeds=1)]).parts[0])
 
 
+def test_without_spread_or_with_one_seed_the_opening_says_what_it_can(tmp_path: Path) -> None:
+    for strategy in ("naive", "ewc"):
+        for seed in (0, 1):
+            make_run(tmp_path / "same" / strategy / str(seed), strategy=strategy, seed=seed)
+    assert "seeds cannot tell it from naive (corrected p not defined)" in opening(gather([tmp_path / "same"]).parts[0])
+    episodes = {"few_shot_accuracy": {"mean": 0.5, "ci95": 0.02}, "experiences": ["classes"], "cpu_seconds": 7.0}
+    make_run(tmp_path / "few", strategy="maml", extra=episodes)
+    told = opening(gather([tmp_path / "few"]).parts[0])
+    assert "50.00 ± 2.00 % (95 % interval over test episodes, one seed)" in told and "together 7.0 s" in told
+
+
 def test_the_command_beside_a_figure_makes_it_again_and_names_no_other_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study(tmp_path / "my runs")
     make_run(tmp_path / "my runs" / "other", scenario="permuted-mnist")
