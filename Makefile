@@ -1,4 +1,4 @@
-.PHONY: check test lint types benchmark speed mutants matrix fuzz docs
+.PHONY: check test lint types benchmark speed sweeps mutants matrix fuzz docs
 
 check: lint types test
 
@@ -16,6 +16,9 @@ benchmark:
 
 speed:
 	python -m tests.benchmarks.speed
+
+sweeps:
+	python tests/benchmarks/sweeps.py
 
 mutants:
 	python -m tests.mutants

@@ -34,6 +34,11 @@ class Spread:
     ci95: float | None
     n: int
 
+    @property
+    def se(self) -> float | None:
+        """Standard error of the mean; None for one seed."""
+        return None if self.sd is None else self.sd / math.sqrt(self.n)
+
 
 @dataclass(frozen=True)
 class PairedComparison:

@@ -100,13 +100,15 @@ def sweep(
     out: Annotated[Path | None, typer.Option(help="The folder of its runs; by default ./simulations/NAME.")] = None,
     jobs: Annotated[str | None, typer.Option(help="Runs side by side; by default one a processor, or one on a GPU.")] = None,
     threads: Annotated[str | None, typer.Option(help="Of each run; by default one where several run side by side.")] = None,
+    executor: Annotated[str, typer.Option(help="processes (of this machine), ray or slurm.")] = "processes",
+    address: Annotated[str | None, typer.Option(help="Of a Ray cluster; or Slurm's parameters, partition=gpu,time=60.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell which runs there would be, and how long they take.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
 ) -> None:
     """Run scenarios, strategies, options and seeds in all combinations, or searched; go on with what was begun."""
     from runs import session
 
-    session.sweep_file(file, out, jobs=jobs, threads=threads, dry_run=dry_run, quiet=quiet)
+    session.sweep_file(file, out, {"jobs": jobs, "threads": threads}, executor=executor, address=address, dry_run=dry_run, quiet=quiet)
 
 
 @app.command("list")

@@ -23,7 +23,7 @@ SECTIONS = ("scenario", "strategy", "network", "train", "evaluate", "attack", "d
 """Parts of a request that hold options."""
 OPTIONAL = ("attack", "defence", "probe")
 """Sections that name a component which a run may do without."""
-SCALARS = ("seed", "device", "data", "data_root", "imports", "test_scenario", "diagnose", "log")
+SCALARS = ("seed", "device", "data", "data_root", "imports", "test_scenario", "diagnose", "log", "selection")
 """Parts of a request that are values."""
 ASIDE = ("data_root", "imports", "log")
 """Those of them that make no other run: where data and code lie, and in which forms the training log is written."""

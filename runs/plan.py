@@ -17,6 +17,7 @@ from runs.building import Builder
 from runs.checks import check_batches, check_features, check_online, check_options
 from runs.config import EvaluateConfig
 from runs.contest import check, outfit
+from runs.held_out import first, held_out
 from runs.probing.probing import check as check_probe
 from runs.recording import exports
 from runs.resolution import OPTIONAL, choose, resolve, scalars
@@ -89,6 +90,8 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
     _check_the_rest(request)
     device = device_of(request.get("device"))
     scenario = make_scenario(asked.component, asked.options, asked.name, asked.parts, request, progress)
+    if request.get("selection"):
+        scenario = held_out(scenario, request["selection"])
     chosen = resolve(request, scenario.recommended)
     strategy_class, network = chosen.strategy.component, chosen.network
     if scenario.setting not in strategy_class.settings:
@@ -144,6 +147,8 @@ def _check_the_rest(request: Mapping[str, Any]) -> None:
         network_registry.find(request["network"]["name"])
     if request.get("log"):
         exports.check(request["log"])
+    if request.get("selection"):
+        first(request["selection"])
     if request.get("diagnose", "curvature") != "curvature":
         raise UserError(f"cannot diagnose '{shortened(request['diagnose'])}'; --diagnose takes curvature")
 

@@ -100,20 +100,31 @@ def sweep(
     return True
 
 
-def sweep_file(file: Path, out: Path | None, *, jobs: str | None, threads: str | None, dry_run: bool, quiet: bool) -> None:
+def sweep_file(
+    file: Path,
+    out: Path | None,
+    numbers: Mapping[str, str | None],
+    *,
+    executor: str = "processes",
+    address: str | None = None,
+    dry_run: bool = False,
+    quiet: bool = False,
+) -> None:
     """Carry out a sweep that a file asks for.
 
     Args:
         file: the YAML file.
         out: the folder of the runs; None for one of the file's name.
-        jobs: how many runs side by side, as the user wrote it.
-        threads: of each run, as the user wrote it.
+        numbers: how many `jobs` side by side and `threads` of each, as the user wrote them.
+        executor: who carries the runs out.
+        address: of the executor.
         dry_run: only tell what would be run.
         quiet: print nothing.
     """
     from runs.sweep import specification, sweeping
 
-    how = sweeping.How(jobs=whole(jobs, "--jobs", 1), threads=whole(threads, "--threads", 1), dry_run=dry_run, quiet=quiet)
+    jobs, threads = (whole(numbers.get(name), f"--{name}", 1) for name in ("jobs", "threads"))
+    how = sweeping.How(jobs=jobs, threads=threads, executor=executor, address=address, dry_run=dry_run, quiet=quiet)
     sweeping.run(specification.read(file), out or Path("simulations") / file.stem, how)
 
 

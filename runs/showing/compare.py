@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from metrics.statistics import Spread, over_seeds
 from runs.recording.groups import Group, collect, differing, short, title
-from runs.showing.significance import judge, sentence
+from runs.showing.significance import as_rows, judge, sentence
 
 if TYPE_CHECKING:
     import rich.table
@@ -102,12 +102,14 @@ class Table:
         columns: what is compared.
         rows: one a group.
         notes: what the reader must know, one sentence each.
+        comparisons: of the best group of a column with each other group, as `significance.as_rows` gives them.
     """
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
+    comparisons: tuple[dict[str, Any], ...] = ()
 
 
 def table(groups: Sequence[Group]) -> Table:
@@ -132,10 +134,13 @@ def table(groups: Sequence[Group]) -> Table:
     columns = tuple(column for column in COLUMNS if any(column.key in row.values for row in rows) and not _said_twice(column, groups))
     verdicts = {column: judge(_by_seed(groups, column), higher=column.higher) for column in columns if column.higher is not None}
     alone = [frozenset(c.key for c, found in verdicts.items() if found and found.alone and found.best == i) for i in range(len(rows))]
-    told = [sentence(column.heading.removesuffix(" %"), [row.label for row in rows], found) for column, found in verdicts.items() if found]
+    labels = [row.label for row in rows]
+    told = [sentence(column.heading.removesuffix(" %"), labels, found) for column, found in verdicts.items() if found]
+    comparisons = tuple(row for column, found in verdicts.items() if found for row in as_rows(column.key, labels, found))
     if told:
-        told.append("Paired t tests over common seeds, p-values corrected after Holm; bold: told apart from all others.")
-    return Table(title(groups), columns, tuple(replace(row, best=best) for row, best in zip(rows, alone)), (*_notes(groups, rows), *told))
+        told.append("Paired t tests over common seeds, p-values corrected after Holm, d: effect size; bold: told apart from all others.")
+    best_rows = tuple(replace(row, best=best) for row, best in zip(rows, alone))
+    return Table(title(groups), columns, best_rows, (*_notes(groups, rows), *told), comparisons)
 
 
 def _by_seed(groups: Sequence[Group], column: Column) -> list[dict[int, float]]:

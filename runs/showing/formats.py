@@ -38,11 +38,11 @@ def to_csv(content: Table) -> str:
         content: the comparison.
 
     Returns:
-        One line a group, four columns a number; a cell is empty where there is no such number.
+        One line a group, five columns a number; a cell is empty where there is no such number.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    parts = ("mean", "sd", "ci95", "n")
+    parts = ("mean", "sd", "se", "ci95", "n")
     writer.writerow(["strategy", "seeds", *(f"{column.key}_{part}" for column in content.columns for part in parts)])
     for row in content.rows:
         spreads = [row.values.get(column.key) for column in content.columns]
@@ -58,13 +58,14 @@ def to_json(content: Table) -> str:
         content: the comparison.
 
     Returns:
-        An object with the title, the notes, and for each group its seeds and numbers.
+        An object with the title, the notes, for each group its seeds and numbers, and the comparisons of the best with the others.
     """
     rows = []
     for row in content.rows:
-        values = {key: asdict(spread) for key, spread in row.values.items()}
+        values = {key: {**asdict(spread), "se": spread.se} for key, spread in row.values.items()}
         rows.append({"strategy": row.label, "seeds": list(row.seeds), "best_in": sorted(row.best), "values": values})
-    return json.dumps({"title": content.title, "rows": rows, "notes": list(content.notes)}, indent=2) + "\n"
+    whole = {"title": content.title, "rows": rows, "comparisons": list(content.comparisons), "notes": list(content.notes)}
+    return json.dumps(whole, indent=2) + "\n"
 
 
 def to_latex(content: Table) -> str:

@@ -6,6 +6,10 @@ strategy: [naive, ewc, si]
 strategy.strength: [1, 10, 100]                         # of those strategies that have it
 search: {method: grid}                                    # or random, sobol with `samples` and `seed`
 seeds: 5                                                  # or a list of seeds
+
+Instead of `seeds`, options can be chosen on some seeds and reported on others (`runs.sweep.protocols`):
+
+    select: {protocol: final, selection_seeds: 2, report_seeds: 5}
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from runs import config, yaml_files
+from runs.held_out import first
 from runs.recording import files
 from runs.sweep import values
 from runs.sweep.components import COMPONENTS
@@ -25,7 +30,7 @@ from scenarios.errors import UserError, nearest, shortened, shown
 from scenarios.options import build, option
 
 FILE = "sweep.yaml"
-ENTRIES = ("base", "vary", "search", "seeds")
+ENTRIES = ("base", "vary", "search", "seeds", "select")
 MOST_RUNS = 100_000
 """More runs than this are a mistake in a grid."""
 
@@ -52,6 +57,41 @@ class Search:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Select:
+    """How options are chosen: on the selection seeds, on validation examples; what is chosen runs with the report seeds on the test stream.
+
+    Attributes:
+        protocol: `final` looks at all experiences after the last (an oracle: who learns a stream cannot go back to its beginning);
+            `first-K` at the first K, after the Kth; `target-only` at each experience just after it was learned, and never at past ones.
+        metric: a number of the summary, more is better; none for average accuracy, or few-shot accuracy where there are episodes.
+        selection_seeds: how many, or which.
+        report_seeds: how many (those that follow), or which; none of them is a selection seed.
+        validation_share: scenario.validation_share of the selection runs where the request gives none.
+        stability: of target-only, the option whose greatest value is chosen (`strategy.strength`), as long as accuracy stays within the
+            tolerance.
+        tolerance: of target-only, the share of the best accuracy that may be lost for stability.
+    """
+
+    protocol: str = "final"
+    metric: str | None = None
+    selection_seeds: tuple[int, ...] = (0,)
+    report_seeds: tuple[int, ...] = (1,)
+    validation_share: float = option(0.1, above=0, high=0.9)
+    stability: str | None = None
+    tolerance: float = option(0.2, low=0, high=1)
+
+    def __post_init__(self) -> None:
+        first(self.protocol)
+        shared = sorted(set(self.selection_seeds) & set(self.report_seeds))
+        if shared:
+            raise UserError(f"seeds that options are selected on are not reported: {', '.join(map(str, shared[:5]))} are in both lists")
+        if self.stability and self.protocol != "target-only":
+            raise UserError("select.stability is of target-only, which never sees forgetting; leave it out, or choose that protocol")
+        if self.metric and self.protocol == "target-only":
+            raise UserError("target-only looks at accuracy just after learning; leave select.metric out")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sweep:
     """What a sweep asks for.
 
@@ -59,13 +99,15 @@ class Sweep:
         base: the request that all runs share.
         vary: grids, each path to values.
         search: how points are chosen.
-        seeds: which are run.
+        seeds: which are run; those of the report where options are selected.
+        select: how options are chosen; None where all points are reported.
     """
 
     base: dict[str, Any]
     vary: tuple[dict[str, Values], ...] = ({},)
     search: Search = Search()
     seeds: tuple[int, ...] = (0,)
+    select: Select | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The sweep as `read` takes it.
@@ -81,7 +123,11 @@ class Sweep:
 
         search = {name: value for name, value in dataclasses.asdict(self.search).items() if value is not None}
         vary = [{path: plain(path, held) for path, held in grid.items()} for grid in self.vary]
-        return {"base": self.base, "vary": vary, "search": search, "seeds": list(self.seeds)}
+        shared = {"base": self.base, "vary": vary, "search": search}
+        if self.select is None:
+            return {**shared, "seeds": list(self.seeds)}
+        held = {name: value for name, value in config.as_dict(self.select).items() if value is not None}
+        return {**shared, "select": held}
 
     def write(self, folder: Path) -> None:
         """Write down what is asked for.
@@ -120,8 +166,13 @@ def read(path: Path) -> Sweep:
     if not isinstance(search, Mapping):
         raise UserError(f"{path}: search holds options, like {{method: sobol, samples: 16}}, not {shown(search)}")
     built = build(Search, search, "search")
-    first = base.pop("seed", 0)
-    return Sweep(base=base, vary=tuple(vary), search=built, seeds=_seeds(content.get("seeds", 1), first, f"{path}: seeds"))
+    start = base.pop("seed", 0)
+    if content.get("select") is None:
+        return Sweep(base=base, vary=tuple(vary), search=built, seeds=_seeds(content.get("seeds", 1), start, f"{path}: seeds"))
+    if "seeds" in content:
+        raise UserError(f"{path}: seeds stand in select, as selection_seeds and report_seeds; leave the entry seeds out")
+    select = _select(content["select"], start, f"{path}: ")
+    return Sweep(base=base, vary=tuple(vary), search=built, seeds=select.report_seeds, select=select)
 
 
 def from_command(request: Mapping[str, Any], settings: Mapping[str, Any], number: int | None) -> Sweep:
@@ -137,7 +188,7 @@ def from_command(request: Mapping[str, Any], settings: Mapping[str, Any], number
     """
     base = config.checked(request)
     import_files(base)
-    first = base.pop("seed", 0)
+    start = base.pop("seed", 0)
     vary: dict[str, Values] = {}
     texts = {section: base[section]["name"] for section in COMPONENTS if base.get(section, {}).get("name")}
     texts |= {name: base[name] for name in ("data", "test_scenario") if base.get(name)}
@@ -148,7 +199,7 @@ def from_command(request: Mapping[str, Any], settings: Mapping[str, Any], number
             vary[path] = tuple(dict.fromkeys(held))
     for path in vary:
         base = without(base, path)
-    return Sweep(base=config.absolute(base), vary=(vary,), seeds=_seeds(number or 1, first, "--seeds"))
+    return Sweep(base=config.absolute(base), vary=(vary,), seeds=_seeds(number or 1, start, "--seeds"))
 
 
 def may_vary(request: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
@@ -215,7 +266,15 @@ def _grid(grid: Any, base: Mapping[str, Any], where: str) -> dict[str, Values]:
     return {str(path): names[path] if path in names else values.read(str(path), given, request) for path, given in grid.items()}
 
 
-def _seeds(given: Any, first: Any, where: str) -> tuple[int, ...]:
+def _select(content: Any, start: Any, where: str) -> Select:
+    if not isinstance(content, Mapping):
+        raise UserError(f"{where}select holds options, like {{protocol: final, selection_seeds: 2, report_seeds: 5}}, not {shown(content)}")
+    chosen = _seeds(content.get("selection_seeds", 1), start, f"{where}select.selection_seeds")
+    reported = _seeds(content.get("report_seeds", 1), max(chosen) + 1, f"{where}select.report_seeds")
+    return build(Select, {**content, "selection_seeds": chosen, "report_seeds": reported}, "select")
+
+
+def _seeds(given: Any, start: Any, where: str) -> tuple[int, ...]:
     def whole(value: Any) -> int:
         try:
             number = int(str(value))
@@ -228,8 +287,8 @@ def _seeds(given: Any, first: Any, where: str) -> tuple[int, ...]:
     if isinstance(given, Sequence) and not isinstance(given, str):
         found = tuple(dict.fromkeys(whole(seed) for seed in given))
     else:
-        start = whole(first)
-        found = tuple(range(start, start + min(whole(given), MOST_RUNS)))
+        begin = whole(start)
+        found = tuple(range(begin, begin + min(whole(given), MOST_RUNS)))
     if not found:
         raise UserError(f"{where} must be at least one")
     return found

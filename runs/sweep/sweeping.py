@@ -17,16 +17,18 @@ from runs.recording import store
 from runs.showing import terminal
 from runs.showing.remaining import clock_face
 from runs.stopping import StoppedError
-from runs.sweep import specification, trials
+from runs.sweep import protocols, specification, trials
 from runs.sweep.board import Board
+from runs.sweep.executor import Executor
 from runs.sweep.processes import Processes
 from runs.sweep.schedule import FAILURES, Tally, carry_out
 from runs.sweep.space import Point, expand
-from runs.sweep.specification import Sweep
+from runs.sweep.specification import Select, Sweep
 from runs.sweep.trials import Trial
-from scenarios.errors import UserError
+from scenarios.errors import UserError, nearest, shortened
 
 if TYPE_CHECKING:
+    from filelock import BaseFileLock
     from rich.console import Console
 
 
@@ -37,12 +39,16 @@ class How:
     Attributes:
         jobs: runs side by side; None for as many as there are processors, or one on a GPU.
         threads: of each run; None for one where several run side by side, else torch's own number.
+        executor: `processes` of this machine, `ray` or `slurm`.
+        address: of the Ray cluster, or parameters of Slurm joined by commas.
         dry_run: only tell what would be run.
         quiet: print nothing.
     """
 
     jobs: int | None = None
     threads: int | None = None
+    executor: str = "processes"
+    address: str | None = None
     dry_run: bool = False
     quiet: bool = False
 
@@ -63,61 +69,121 @@ def run(sweep: Sweep, folder: Path, how: How) -> None:
         raise UserError(f"{folder} holds a single run; choose another --out for a sweep")
     folder = folder.absolute()
     if how.dry_run:
-        found, notes = look(sweep, folder)
+        found, points, notes = look(sweep, folder, protocols.SELECTION if sweep.select else "")
         _announce(found, notes, folder, console)
         _plan(found, how.jobs or processors(), console)
+        if sweep.select:
+            reported = len(protocols.groups(points)) * len(sweep.seeds)
+            console.print(f"then {reported} runs of what was chosen, with seeds {', '.join(map(str, sweep.seeds))}")
         return
-    jobs = how.jobs or (1 if sweep.base.get("device") == "cuda" else min(processors(), 64))
-    executor = Processes(jobs, how.threads or (1 if jobs > 1 else None))
+    console.print("looking for what is to be run")
+    carrying = _Carrying(sweep, folder, how, console)
     try:
-        found, notes = executor.call("runs.sweep.sweeping:look", sweep, folder)
-        _announce(found, notes, folder, console)
-        sweep.write(folder)
-        lock = store.claim(folder)
-        try:
-            _carry_out(found, executor, Board(console, found, jobs), folder)
-        finally:
-            lock.release()
+        if sweep.select is None:
+            carrying.stage("")
+        else:
+            carrying.selected(sweep.select)
     finally:
-        executor.close()
+        carrying.close()
+    carrying.conclude()
 
 
-def look(sweep: Sweep, folder: Path) -> tuple[list[Trial], list[str]]:
+def look(
+    sweep: Sweep, folder: Path, stage: str, chosen: Sequence[str] | None = None
+) -> tuple[list[Trial], list[Point], list[str]]:
     """Expand a sweep, check its options, and find what is over already. Imports torch.
 
     Args:
         sweep: what is asked for.
         folder: of its runs.
+        stage: empty for all runs of a sweep; the selection's, or the report's.
+        chosen: labels of the points of a report.
 
     Returns:
-        The runs, and notes for the user.
+        The runs of the stage, all points, and notes for the user.
     """
     from runs.sweep import known
 
     specification.import_files(sweep.base)
     points, notes = expand(sweep)
-    return known.look(trials.of(points, sweep.seeds, folder), folder), notes
+    stated, seeds = points, sweep.seeds
+    if stage == protocols.SELECTION and sweep.select:
+        rivals = [point for group in protocols.groups(points) if len(group) > 1 for point in group]
+        stated, seeds = [protocols.to_select(point, sweep.select) for point in rivals], sweep.select.selection_seeds
+    elif chosen is not None:
+        stated = [point for point in points if point.label in chosen]
+    return known.look(trials.of(stated, seeds, folder, stage), folder / stage), points, notes
 
 
-def _carry_out(found: Sequence[Trial], executor: Processes, board: Board, folder: Path) -> None:
-    tally = Tally()
-    again = stopping.command("simulate resume", folder)
-    try:
-        with board:
-            carry_out(found, executor, board, folder, tally)
-    except KeyboardInterrupt:
-        line = f"interrupted; {len(tally.done)} of {len(found)} runs are done: go on with the same command or {again}"
-        raise StoppedError(line, stopping.INTERRUPTED) from None
-    tally.write(folder)
-    if tally.done:
-        summarise(found, tally, folder, board.console)
-    if tally.failed:
-        name, outcome = next(iter(tally.failed.items()))
-        several = f"{len(tally.failed)} of {len(found)} runs failed, first {name}: {outcome.line}"
-        raise StoppedError(f"{several}; all reasons are in {folder / FAILURES}; try them again with {again}", stopping.STOPPED)
+class _Carrying:
+    """A sweep under way, stage by stage."""
+
+    def __init__(self, sweep: Sweep, folder: Path, how: How, console: Console) -> None:
+        self.sweep, self.folder, self.how, self.console = sweep, folder, how, console
+        self.tally, self.begun, self.total = Tally(), False, 0
+        self.jobs = how.jobs or (1 if sweep.base.get("device") == "cuda" else min(processors(), 64))
+        self.executor = _executor(self.jobs, sweep, folder, how)
+        self._lock: BaseFileLock | None = None
+        self._again = stopping.command("simulate resume", folder)
+
+    def stage(self, stage: str, chosen: Sequence[str] | None = None, notes: Sequence[str] = ()) -> tuple[list[Trial], list[Point]]:
+        asked = (self.sweep, self.folder, stage, chosen)
+        looked = self.executor.call(f"{__name__}:look", *asked) if isinstance(self.executor, Processes) else look(*asked)
+        found, points, told = looked
+        _announce(found, () if self.begun else told, self.folder / stage, self.console)
+        if not self.begun:
+            self.sweep.write(self.folder)
+            self._lock, self.begun = store.claim(self.folder), True
+        self.total += len(found)
+        try:
+            with Board(self.console, found, self.jobs) as board:
+                carry_out(found, self.executor, board, self.folder, self.tally)
+        except KeyboardInterrupt:
+            over = f"{len(self.tally.done)} of {self.total} runs are done"
+            line = f"interrupted; {over}: go on with the same command or {self._again}"
+            raise StoppedError(line, stopping.INTERRUPTED) from None
+        self.tally.write(self.folder)
+        if stage != protocols.SELECTION:
+            summarise(found, self.tally, self.folder, self.console, notes)
+        return found, points
+
+    def selected(self, select: Select) -> None:
+        found, points = self.stage(protocols.SELECTION)
+        chosen = protocols.choose(found, self.tally.done, points, select)
+        protocols.write(chosen, self.folder)
+        for note in chosen.notes:
+            self.console.print(note, soft_wrap=True)
+        self.stage(protocols.REPORT, chosen.labels, chosen.notes)
+
+    def close(self) -> None:
+        self.executor.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    def conclude(self) -> None:
+        if self.tally.failed:
+            name, outcome = next(iter(self.tally.failed.items()))
+            several = f"{len(self.tally.failed)} of {self.total} runs failed, first {name}: {outcome.line}"
+            line = f"{several}; all reasons are in {self.folder / FAILURES}; try them again with {self._again}"
+            raise StoppedError(line, stopping.STOPPED)
 
 
-def summarise(found: Sequence[Trial], tally: Tally, folder: Path, console: Console) -> None:
+def _executor(jobs: int, sweep: Sweep, folder: Path, how: How) -> Executor:
+    if how.executor == "processes":
+        return Processes(jobs, how.threads or (1 if jobs > 1 else None))
+    gpu = sweep.base.get("device") == "cuda"
+    if how.executor == "ray":
+        from runs.sweep.on_ray import OnRay
+
+        return OnRay(how.address, how.jobs, how.threads or 1, gpu=gpu)
+    if how.executor == "slurm":
+        from runs.sweep.on_slurm import OnSlurm
+
+        return OnSlurm(folder / "slurm", how.address, how.jobs, how.threads or 1, gpu=gpu)
+    raise UserError(f"there is no executor '{shortened(how.executor)}'{nearest(how.executor, ('processes', 'ray', 'slurm'))}")
+
+
+def summarise(found: Sequence[Trial], tally: Tally, folder: Path, console: Console, notes: Sequence[str]) -> None:
     """Put the runs that are over side by side: a table for each scenario, on the terminal and as files.
 
     Args:
@@ -125,6 +191,7 @@ def summarise(found: Sequence[Trial], tally: Tally, folder: Path, console: Conso
         tally: which are over.
         folder: where the tables are written; of several scenarios into `tables/SCENARIO`.
         console: where they are shown.
+        notes: for every table.
     """
     from runs.showing import compare, formats
 
@@ -135,10 +202,12 @@ def summarise(found: Sequence[Trial], tally: Tally, folder: Path, console: Conso
     for name, places in met.items():
         groups = compare.collect(places, mixed=len(met) == 1)
         table = compare.table(groups)
+        table = replace(table, notes=(*notes, *table.notes))
         written = formats.write(table, folder if len(met) == 1 else folder / "tables" / re.sub(r"[^\w.+=-]+", "-", name))
         console.print(compare.render(table))
         console.print(f"table {', '.join(map(str, written))}", soft_wrap=True)
-    console.print(f"runs in {folder}; draw them with {stopping.command('simulate plot', folder)}", soft_wrap=True)
+    if met:
+        console.print(f"runs in {folder}; draw them with {stopping.command('simulate plot', folder)}", soft_wrap=True)
 
 
 def _met(point: Point) -> str:

@@ -21,6 +21,7 @@ class Trial:
         state: `new`, `begun` (it will go on) or `done`.
         seconds: how long like runs took; None where none is known.
         found: whose seconds these are, in words.
+        stage: `selection/` or `report/` where options are selected on some seeds and reported on others.
     """
 
     point: Point
@@ -29,11 +30,12 @@ class Trial:
     state: str = "new"
     seconds: float | None = None
     found: str = ""
+    stage: str = ""
 
     @property
     def name(self) -> str:
         """Its stable name."""
-        return f"{self.point.label}/seed-{self.seed}"
+        return f"{self.stage}{self.point.label}/seed-{self.seed}"
 
     @property
     def request(self) -> dict[str, Any]:
@@ -41,16 +43,18 @@ class Trial:
         return {**self.point.request, "seed": self.seed}
 
 
-def of(points: Iterable[Point], seeds: Iterable[int], folder: Path) -> list[Trial]:
+def of(points: Iterable[Point], seeds: Iterable[int], folder: Path, stage: str = "") -> list[Trial]:
     """The runs of points over seeds.
 
     Args:
         points: of the sweep.
         seeds: which are run.
         folder: the sweep's.
+        stage: where in it they lie.
 
     Returns:
         The runs, seed by seed: where there is no time for all, the points still have the same seeds.
     """
     points = list(points)
-    return [Trial(point, seed, folder / point.label / f"seed-{seed}") for seed in seeds for point in points]
+    places = {point.label: folder / stage / point.label for point in points}
+    return [Trial(point, seed, places[point.label] / f"seed-{seed}", stage=stage) for seed in seeds for point in points]

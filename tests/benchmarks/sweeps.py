@@ -18,8 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.runs.command import TINY  # noqa: E402
-from tests.runs.sweep.disturbed import disturb, finish, matrices, seconds, start, table  # noqa: E402
+from tests.runs.command import TINY
+from tests.runs.sweep.disturbed import disturb, finish, matrices, seconds, start, table
 
 SHORT = [
     *("--scenario", "split-mnist", "--data", "generated", "--strategy", "naive,ewc,si", "--seeds", "8"),
