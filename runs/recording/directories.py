@@ -109,7 +109,8 @@ def find(directories: Iterable[Path]) -> list[Run]:
         directories: runs' directories, or folders with runs somewhere inside.
 
     Returns:
-        The runs, each once, in the order named; inside a folder, by name. Unfinished runs inside a folder are left out with a warning.
+        The runs, each once, in the order named; inside a folder, by name. Unfinished runs inside a folder are left out with a warning, and
+        runs on which options were selected where there are others.
 
     Raises:
         UserError: a directory is not there, is not finished, or has no finished run inside.
@@ -124,8 +125,11 @@ def find(directories: Iterable[Path]) -> list[Run]:
             raise UserError(f"no run in {directory} is finished; finish one with: simulate resume {unfinished[0]}")
         if unfinished:
             warnings.warn(f"left out as unfinished: {', '.join(map(str, unfinished))}", stacklevel=2)
-        for path in finished or [directory]:
-            found.setdefault(path.resolve(), read(path))
+        runs = [read(path) for path in finished or [directory]]
+        # Runs on which options were selected were tested on validation examples: beside runs on test streams they are no rivals.
+        reported = [run for run in runs if "selection" not in run.options]
+        for run in reported or runs:
+            found.setdefault(run.directory.resolve(), run)
     return list(found.values())
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from runs import plan
 from runs.held_out import held_out
+from runs.recording.directories import find
 from runs.simulation import simulate
 from runs.sweep import protocols, specification
 from runs.sweep.space import Point
@@ -103,6 +104,7 @@ def test_what_is_chosen_is_reported_on_other_seeds_with_protocol_and_cost(tmp_pa
     assert "selected by protocol final on seeds 0, 1 and validation examples, in 8 runs" in table
     assert "Chosen: naive on split-digits: train.learning_rate=" in table
     assert "selection" not in (next(folder.glob("report/*/seed-2/config.yaml"))).read_text()
+    assert {found.directory.parts[-3] for found in find([folder])} == {"report"} and len(find([folder / "selection"])) == 8
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*/*/*/summary.json")}
     run(specification.read(folder / "sweep.yaml"), folder, How(jobs=2, quiet=True))
     assert before == {path: path.stat().st_mtime_ns for path in folder.glob("*/*/*/summary.json")}
