@@ -20,7 +20,6 @@ from runs import yaml_files
 from scenarios.bridges.foreign import library
 from scenarios.errors import UserError, nearest, shortened
 
-PREFIX = "avalanche:"
 Rows = Sequence[Mapping[str, Any]]
 
 

@@ -13,10 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from runs.recording import avalanche_log, files
+from runs.recording import files
 from scenarios.errors import UserError, nearest, shortened
 
 Rows = Sequence[Mapping[str, Any]]
+AVALANCHE = "avalanche:"
+"""What the names of Avalanche's loggers begin with; they are not imported before one is asked for."""
 
 
 class Export(Protocol):
@@ -165,8 +167,10 @@ def make(name: str, folder: Path) -> Export:
     Returns:
         The form; nothing is written yet.
     """
-    if name.startswith(avalanche_log.PREFIX):
-        return avalanche_log.AvalancheLog(name.removeprefix(avalanche_log.PREFIX), folder)
+    if name.startswith(AVALANCHE):
+        from runs.recording import avalanche_log
+
+        return avalanche_log.AvalancheLog(name.removeprefix(AVALANCHE), folder)
     return FORMS[name](folder)
 
 
@@ -184,8 +188,10 @@ def check(log: str) -> list[str]:
     """
     names = list(dict.fromkeys(name.strip() for name in log.split(",")))
     for name in names:
-        if name.startswith(avalanche_log.PREFIX):
-            avalanche_log.logger(name.removeprefix(avalanche_log.PREFIX))
+        if name.startswith(AVALANCHE):
+            from runs.recording import avalanche_log
+
+            avalanche_log.logger(name.removeprefix(AVALANCHE))
         elif name not in FORMS:
             raise UserError(f"--log {shortened(name)} does not exist{nearest(name, FORMS)}")
     if "tensorboard" in names and importlib.util.find_spec("tensorboard") is None:

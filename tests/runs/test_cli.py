@@ -27,6 +27,7 @@ OPTIONS = {
     "compare": "--format --help --mixed --out",
     "resume": "--help --quiet",
     "evaluate": "--help --metrics --probe --test-scenario",
+    "report": "--format --help --out --records -o",
     "recipe": "--data-root --help --out --repeat --results --rows --scale --show",
 }
 
