@@ -1,7 +1,8 @@
 """The small network on feature maps that relation networks compare with and that TPN finds bandwidths by.
 
-Two 3x3 convolutions with ReLU, halved where they can be, then a layer of 8 and one number. It has no batch norms, unlike both papers' code:
-these would let a query see the others whatever `strategy.bn_mode` says.
+Two 3x3 convolutions (1x1 on maps of one place), each normalised and followed by ReLU, halved where they can be, then a layer of 8 and one
+number. Both papers' code has batch norms; these would let a query see the others whatever `strategy.bn_mode` says, so here each image is
+normalised by itself (over channels and places). Without any norm relation networks stay at chance: all pairs look alike to them.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ def relation(channels_in: int, channels: int, height: int, width: int) -> nn.Seq
     """
     layers: list[nn.Module] = []
     for _ in range(2):
-        layers += [nn.Conv2d(channels_in, channels, 3, padding=1), nn.ReLU()]
+        # Of a single place a wider window would see its border alone, and weights drawn for nine places would be too small for one.
+        window = 3 if height * width > 1 else 1
+        layers += [nn.Conv2d(channels_in, channels, window, padding=window // 2), nn.GroupNorm(1, channels), nn.ReLU()]
         channels_in = channels
         if min(height, width) >= 2:
             layers.append(nn.MaxPool2d(2))
@@ -39,7 +42,7 @@ def relation(channels_in: int, channels: int, height: int, width: int) -> nn.Seq
     network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * height * width, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1))
     for module in network[:-1]:
         if isinstance(module, (nn.Conv2d, nn.Linear)):
-            # PyTorch's own weights shrink what passes through; without norms all pairs would begin, and could stay, alike.
+            # PyTorch's own weights shrink what passes through; the few units before the last could all begin without an answer.
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             nn.init.zeros_(module.bias)  # type: ignore[arg-type]
     return network
