@@ -24,10 +24,9 @@ from scenarios.batches import Shuffled
 from scenarios.experience import Batch, Examples, Experience, concatenate
 from scenarios.options import option
 from strategies.base import Setup
-from strategies.memory.buffer import Policy
-from strategies.memory.rehearsal import Rehearsal
+from strategies.memory.beside_teacher import BesideTeacher
 from strategies.phase import Optimizer, Phase, Step, Update
-from strategies.soft_targets import Teacher, distillation
+from strategies.soft_targets import distillation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +48,10 @@ class BicConfig:
     bias_learning_rate: float = option(0.01, above=0)
 
 
-class Bic(Rehearsal):
+class Bic(BesideTeacher):
     """Exemplars, distillation and a bias correction."""
 
     Config = BicConfig
-    settings = frozenset({"class"})
 
     def prepare(self, setup: Setup) -> None:
         """Get ready for a scenario, with nothing to correct.
@@ -63,14 +61,8 @@ class Bic(Rehearsal):
         """
         super().prepare(setup)
         like = next(self.network.parameters()).detach()
-        self.teacher = Teacher(self.network)
         self.scale, self.shift = like.new_ones(setup.scenario.num_outputs), like.new_zeros(setup.scenario.num_outputs)
         self.pair = Parameter(like.new_tensor([1.0, 0.0]))
-
-    @property
-    def policy(self) -> Policy:
-        """Which examples are kept."""
-        return "herding"
 
     def phases(self, experience: Experience) -> list[Phase]:
         """Train beside the old network, correct the new outputs, choose exemplars.
@@ -81,12 +73,12 @@ class Bic(Rehearsal):
         Returns:
             One phase, or two.
         """
-        old = self.setup.scenario.experiences[experience.index - 1].outputs.stop if experience.index else 0
+        old = self.known_before(experience)
         new = range(old, self.setup.scenario.in_play(experience.train.present[-1]).stop)
         learned, held = self.divide(experience.train, old, experience.index)
         update = Update(loss=partial(self.loss_beside_teacher, old=old), parameters=self.network.parameters)
         begin = self.teacher.keep if old else None
-        last = partial(self._end, experience)
+        last = partial(self.close, experience)
         if not (old and new and len(held)):
             return [Phase(name="train", batches=self.shuffled(learned), updates=(update,), begin=begin, end=last)]
         adam = Optimizer(kind="adam", learning_rate=self.config.bias_learning_rate)
@@ -186,10 +178,6 @@ class Bic(Rehearsal):
         self.shift[new.start : new.stop] = self.shift[new.start : new.stop] * self.pair[0] + self.pair[1]
         last()
 
-    def _end(self, experience: Experience) -> None:
-        self.teacher.drop()
-        self.take_up(experience)
-
     def logits(self, x: Tensor, task: int | None = None) -> Tensor:
         """Answer, in evaluation mode, with corrected outputs.
 
@@ -203,13 +191,13 @@ class Bic(Rehearsal):
         return self.corrected(super().logits(x, task))
 
     def state_dict(self) -> dict[str, Any]:
-        """The network, the exemplars, the corrections and, while it is learning, the old network.
+        """What teacher and memory hold, and the corrections.
 
         Returns:
             Nested dictionaries of tensors and plain values.
         """
         correction = {"scale": self.scale, "shift": self.shift, "pair": self.pair.detach()}
-        return {**super().state_dict(), "correction": correction, "teacher": self.teacher.state_dict()}
+        return {**super().state_dict(), "correction": correction}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a saved state.
@@ -222,7 +210,6 @@ class Bic(Rehearsal):
         self.scale, self.shift = correction["scale"].to(self.scale).clone(), correction["shift"].to(self.shift).clone()
         with torch.no_grad():
             self.pair.copy_(correction["pair"])
-        self.teacher.load_state_dict(state["teacher"])
 
     def report(self) -> dict[str, Any]:
         """The memory's size, and the corrections.

@@ -27,11 +27,10 @@ from scenarios.batches import BatchSource
 from scenarios.experience import Batch, Examples, Experience, concatenate
 from scenarios.options import option
 from strategies.base import Setup
-from strategies.memory.buffer import Policy
-from strategies.memory.rehearsal import Rehearsal
+from strategies.memory.beside_teacher import BesideTeacher
 from strategies.networks.network import OUT_OF_PLAY
 from strategies.phase import Phase, Step, Update
-from strategies.soft_targets import Teacher, binary_distillation
+from strategies.soft_targets import binary_distillation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +46,10 @@ class IcarlConfig:
     classify: Literal["nme", "head"] = "nme"
 
 
-class Icarl(Rehearsal):
+class Icarl(BesideTeacher):
     """Exemplars, distillation and nearest means."""
 
     Config = IcarlConfig
-    settings = frozenset({"class"})
 
     def prepare(self, setup: Setup) -> None:
         """Get ready for a scenario, with no exemplars.
@@ -60,13 +58,7 @@ class Icarl(Rehearsal):
             setup: what it will meet, and how it is trained.
         """
         super().prepare(setup)
-        self.teacher = Teacher(self.network)
         self.means = next(self.network.parameters()).new_zeros(setup.scenario.num_outputs, self.network.num_features).detach()
-
-    @property
-    def policy(self) -> Policy:
-        """Which examples are kept."""
-        return "herding"
 
     def phases(self, experience: Experience) -> list[Phase]:
         """Train on the experience and all exemplars beside the old network, then choose exemplars.
@@ -77,11 +69,11 @@ class Icarl(Rehearsal):
         Returns:
             One phase.
         """
-        old = self.setup.scenario.experiences[experience.index - 1].outputs.stop if experience.index else 0
+        old = self.known_before(experience)
         update = Update(loss=partial(self.loss_beside_teacher, old=old), parameters=self.network.parameters)
         begin = self.teacher.keep if old else None
         return [
-            Phase(name="train", batches=self.joined(experience.train), updates=(update,), begin=begin, end=partial(self._end, experience))
+            Phase(name="train", batches=self.joined(experience.train), updates=(update,), begin=begin, end=partial(self.close, experience))
         ]
 
     def joined(self, examples: Examples) -> BatchSource:
@@ -111,9 +103,13 @@ class Icarl(Rehearsal):
         loss = binary_distillation(logits, batch.y, self.teacher.logits(batch.x, range(old)) if old else None)
         return Step(loss, logits, batch.y)
 
-    def _end(self, experience: Experience) -> None:
-        self.teacher.drop()
-        self.take_up(experience)
+    def close(self, experience: Experience) -> None:
+        """Let the teacher go, choose exemplars, and take their means.
+
+        Args:
+            experience: what has been learned.
+        """
+        super().close(experience)
         if len(self.memory):
             phi = functional.normalize(self.features_of(self.memory))
             sums = torch.zeros_like(self.means).index_add_(0, self.memory.targets, phi.to(self.means.dtype))
@@ -153,12 +149,12 @@ class Icarl(Rehearsal):
         return not self._by_means or bool(self.means[outputs.start : outputs.stop].any())
 
     def state_dict(self) -> dict[str, Any]:
-        """The network, the exemplars, their means and, while it is learning, the old network.
+        """What teacher and memory hold, and the exemplars' means.
 
         Returns:
             Nested dictionaries of tensors and plain values.
         """
-        return {**super().state_dict(), "means": self.means, "teacher": self.teacher.state_dict()}
+        return {**super().state_dict(), "means": self.means}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a saved state.
@@ -168,4 +164,3 @@ class Icarl(Rehearsal):
         """
         super().load_state_dict(state)
         self.means = state["means"].to(self.means)
-        self.teacher.load_state_dict(state["teacher"])

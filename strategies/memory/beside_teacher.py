@@ -1,0 +1,68 @@
+"""What iCaRL and BiC share: herded exemplars beside the network as it was before an experience, kept while that is learned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scenarios.experience import Experience
+from strategies.base import Setup
+from strategies.memory.buffer import Policy
+from strategies.memory.rehearsal import Rehearsal
+from strategies.soft_targets import Teacher
+
+
+class BesideTeacher(Rehearsal):
+    """Rehearsal of herded exemplars beside a teacher, in setting class."""
+
+    settings = frozenset({"class"})
+
+    def prepare(self, setup: Setup) -> None:
+        """Get ready for a scenario, with nothing remembered and no teacher.
+
+        Args:
+            setup: what it will meet, and how it is trained.
+        """
+        super().prepare(setup)
+        self.teacher = Teacher(self.network)
+
+    @property
+    def policy(self) -> Policy:
+        """Which examples are kept."""
+        return "herding"
+
+    def known_before(self, experience: Experience) -> int:
+        """How many outputs are older than an experience.
+
+        Args:
+            experience: what is to be learned.
+
+        Returns:
+            The number, 0 for the first.
+        """
+        return self.setup.scenario.experiences[experience.index - 1].outputs.stop if experience.index else 0
+
+    def close(self, experience: Experience) -> None:
+        """Let the teacher go, and the experience into the memory.
+
+        Args:
+            experience: what has been learned.
+        """
+        self.teacher.drop()
+        self.take_up(experience)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The network, the exemplars and, while it is learning, the old network.
+
+        Returns:
+            Nested dictionaries of tensors and plain values.
+        """
+        return {**super().state_dict(), "teacher": self.teacher.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a saved state.
+
+        Args:
+            state: what `state_dict` gave.
+        """
+        super().load_state_dict(state)
+        self.teacher.load_state_dict(state["teacher"])
