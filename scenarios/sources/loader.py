@@ -51,6 +51,8 @@ def load_set(
     """
     if path is None and name.partition(":")[0] in OWN:
         name, _, path = name.partition(":")
+    if path is None and name not in sources.rows and (name.endswith(".npz") or "/" in name):
+        raise UserError(f"'{name}' is a path, not a data set's name; write {'npz' if name.endswith('.npz') else 'folder'}:{name}")
     kind, options = sources.load(name)
     source: Source = kind(**options)
     log = logging.getLogger("scenarios")

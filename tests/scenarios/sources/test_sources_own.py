@@ -263,3 +263,9 @@ def test_a_size_that_is_none_is_refused(size: str) -> None:
     for scenario in ("split-digits", "digits"):
         with pytest.raises(UserError, match="scenario.size must be like 32 or 32x48"):
             scenarios.make(scenario, size=size)
+
+
+@pytest.mark.parametrize(("given", "wanted"), [("features.npz", "npz:features.npz"), ("./pictures", "folder:./pictures")])
+def test_a_path_without_its_kind_is_told_how_to_be_written(given: str, wanted: str) -> None:
+    with pytest.raises(UserError, match=f"is a path, not a data set's name; write {wanted}"):
+        load(given)
