@@ -7,7 +7,7 @@ from typing import Any
 import numpy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from runs.plots import style
 from runs.plots.curves import caption
@@ -37,7 +37,7 @@ def training(run: Run) -> Figure | None:
     for axes, key in zip(panels, ("loss", "accuracy")):
         for name, colour in zip(names, style.colours(len(names))):
             mine = [row for row in rows if _name(row) == name and key in row]
-            axes.plot(*_broken(mine, key), color=colour, linewidth=1.3, label=name, marker=".", markersize=2.5)
+            axes.plot(*_broken(mine, key), color=colour, linewidth=1.3, label=name, marker=".", markersize=2.5 if len(rows) > 40 else 6)
         _dress(axes, "training accuracy" if key == "accuracy" else "training loss")
     losses = numpy.array([row["loss"] for row in rows])
     if (losses > 0).all() and losses.max() > 100 * losses.min():
@@ -45,9 +45,10 @@ def training(run: Run) -> Figure | None:
         panels[0].yaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
         panels[0].yaxis.set_minor_formatter(NullFormatter())
     if answered:
-        panels[1].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        panels[1].yaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{100 * value:.3g}%"))
     _experiences(panels, rows)
     body.align_ylabels()
+    panels[-1].set_xlim(left=0)
     panels[-1].set_xlabel("training steps of the run", fontsize=9.5, color=style.INK)
     if len(names) > 1:
         handles = panels[0].get_legend_handles_labels()

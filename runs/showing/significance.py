@@ -78,6 +78,8 @@ def sentence(heading: str, labels: Sequence[str], verdict: Verdict) -> str:
     """
 
     def rival(number: int) -> str:
+        if math.isnan(verdict.others[number]):
+            return f"{labels[number]} (equal on every seed)"
         size = abs(verdict.pairs[number].effect_size)
         effect = f", d {size:.2f}" if math.isfinite(size) else ""
         return f"{labels[number]} (p {_shown(verdict.others[number])}{effect})"
