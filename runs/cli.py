@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import _thread
 import os
-import signal
 import sys
-import threading
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
 try:
     import typer
 
-    from runs.stopping import DONE, INTERRUPTED, MISTAKE, NO_ROOM, STOPPED, in_words, too_little_memory
+    from runs.complaints import complain, in_one_line
+    from runs.interrupts import OneInterrupt
+    from runs.stopping import DONE, INTERRUPTED
     from scenarios.errors import UserError, nearest, shortened
 except KeyboardInterrupt:
     os.write(2, b"interrupted\n")
@@ -70,6 +68,7 @@ def run(
         raise typer.Exit(DONE)
     from runs import config as configuration
     from runs import session
+    from runs.sweep import commands
 
     flags: dict[str, Any] = {
         "scenario": {key: value for key, value in (("name", scenario), ("setting", setting)) if value},
@@ -90,7 +89,7 @@ def run(
     asked = [configuration.from_file(config)] if config else []
     settings = configuration.from_settings(set_ or [])
     request = configuration.merge(*asked, flags, settings)
-    if not session.sweep(request, settings, out, number=seeds, jobs=jobs, dry_run=dry_run, quiet=quiet):
+    if not commands.sweep(request, settings, out, number=seeds, jobs=jobs, dry_run=dry_run, quiet=quiet):
         session.run(request, out, number=seeds, quiet=quiet, resume=resume)
 
 
@@ -106,9 +105,9 @@ def sweep(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
 ) -> None:
     """Run scenarios, strategies, options and seeds in all combinations, or searched; go on with what was begun."""
-    from runs import session
+    from runs.sweep import commands
 
-    session.sweep_file(file, out, {"jobs": jobs, "threads": threads}, executor=executor, address=address, dry_run=dry_run, quiet=quiet)
+    commands.sweep_file(file, out, {"jobs": jobs, "threads": threads}, executor=executor, address=address, dry_run=dry_run, quiet=quiet)
 
 
 @app.command("list")
@@ -210,7 +209,6 @@ def recipe(
     results: Annotated[Path | None, typer.Option(help="Write the results of all records into this file; nothing is run.")] = None,
 ) -> None:
     """Run what has no record of a published experiment, record it, and set its numbers beside the paper's."""
-    from runs import session
     from runs.recording import recipe as recipes
     from runs.recording import results as recorded
 
@@ -222,7 +220,9 @@ def recipe(
     elif show:
         typer.echo(recorded.traced(name, *show, scale))
     else:
-        session.recipe(name, out, data_root, scale, rows=rows, repeat=repeat)
+        from runs import repeating
+
+        repeating.recipe(name, out, data_root, scale, rows=rows, repeat=repeat)
 
 
 def main() -> None:
@@ -231,16 +231,16 @@ def main() -> None:
     from runs.starting import ending_quickly
 
     ending_quickly()
-    with terminal.steady(), _Interrupt() as interrupt:
+    with terminal.steady(), OneInterrupt() as interrupt:
         try:
             code = _command()
         except BaseException as error:
             if interrupt.pressed is None or isinstance(error, SystemExit):
-                code = _in_one_line(error)
+                code = in_one_line(error)
             else:
                 # Wherever it struck: libraries turn it into errors of their own.
                 line = str(error) if hasattr(error, "exit_code") else "interrupted"
-                code = _complain(line or "interrupted", INTERRUPTED)
+                code = complain(line or "interrupted", INTERRUPTED)
     sys.exit(code)
 
 
@@ -262,78 +262,6 @@ def _command() -> int:
     except typer.Exit as ended:
         return ended.exit_code
     return DONE
-
-
-class _Interrupt:
-    """Turns Ctrl-C into one `KeyboardInterrupt`, as long as it lasts; what ends already is not interrupted again."""
-
-    def __init__(self) -> None:
-        self.pressed: float | None = None
-        self._previous: Any = None
-        self._hook = sys.unraisablehook
-
-    def __enter__(self) -> _Interrupt:
-        if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._press)
-            sys.unraisablehook = self._lost
-        return self
-
-    def _press(self, number: int, frame: Any) -> None:
-        now = time.monotonic()
-        if self.pressed is None:
-            self.pressed = now
-            raise KeyboardInterrupt
-        # A second later, whatever swallowed the first one, or cannot come to an end, is not waited for.
-        if now > self.pressed + 1:
-            os.write(2, b"interrupted\n")
-            os._exit(INTERRUPTED)
-
-    def _lost(self, what: Any) -> None:
-        # It struck where Python lets nothing out (a destructor): once more, in a moment.
-        if not isinstance(what.exc_value, KeyboardInterrupt):
-            self._hook(what)
-            return
-        self.pressed = None
-        threading.Timer(0.005, self._again).start()
-
-    def _again(self) -> None:
-        if sys.unraisablehook == self._lost:
-            _thread.interrupt_main()
-
-    def __exit__(self, *exception: object) -> None:
-        sys.unraisablehook = self._hook
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous if self.pressed is None else signal.SIG_IGN)
-
-
-def _in_one_line(error: BaseException) -> int:
-    stopped = getattr(error, "exit_code", None)
-    if isinstance(error, UserError):
-        return _complain(str(error), MISTAKE)
-    if isinstance(error, KeyboardInterrupt | typer.Abort):
-        return _complain("interrupted", INTERRUPTED)
-    if isinstance(error, OSError):
-        return _complain(in_words(error), STOPPED if error.errno in NO_ROOM else MISTAKE)
-    if hasattr(error, "format_message"):
-        # A wrong flag: the class is click's, which typer may bring along under a name of its own.
-        from runs.showing import hints
-
-        message = error.format_message()
-        hint = hints.of_flag(message) if "No such option" in message else hints.of_command(message)
-        said = message.split(" (Possible")[0].rstrip(".")
-        return _complain(f"{shortened(said, 300)}; {hint or '`simulate --help` shows the flags'}", MISTAKE)
-    if isinstance(stopped, int):
-        return _complain(str(error), stopped)
-    if too_little_memory(error):
-        return _complain("there is too little memory; choose a smaller network, train.batch_size or evaluate.batch_size", STOPPED)
-    raise error
-
-
-def _complain(line: str, code: int) -> int:
-    # A folder's name may hold a line break.
-    line = "".join(letter if letter.isprintable() else "?" for letter in line)
-    typer.echo(f"error: {line}" if code != INTERRUPTED else line, err=True)
-    return code
 
 
 if __name__ == "__main__":

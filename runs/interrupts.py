@@ -1,13 +1,62 @@
-"""Ctrl-C: the first asks the engine to stop between two steps and save, the second stops at once."""
+"""Ctrl-C. Outside a run it ends the command; in one, the first asks the engine to stop between two steps and save."""
 
 from __future__ import annotations
 
+import _thread
 import contextlib
+import os
 import signal
+import sys
 import threading
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
-from runs.engine import Engine
+from runs.stopping import INTERRUPTED
+
+if TYPE_CHECKING:
+    from runs.engine import Engine
+
+
+class OneInterrupt:
+    """Turns Ctrl-C into one `KeyboardInterrupt`, as long as it lasts; what ends already is not interrupted again."""
+
+    def __init__(self) -> None:
+        self.pressed: float | None = None
+        self._previous: Any = None
+        self._hook = sys.unraisablehook
+
+    def __enter__(self) -> OneInterrupt:
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._press)
+            sys.unraisablehook = self._lost
+        return self
+
+    def _press(self, number: int, frame: Any) -> None:
+        now = time.monotonic()
+        if self.pressed is None:
+            self.pressed = now
+            raise KeyboardInterrupt
+        # A second later, whatever swallowed the first one, or cannot come to an end, is not waited for.
+        if now > self.pressed + 1:
+            os.write(2, b"interrupted\n")
+            os._exit(INTERRUPTED)
+
+    def _lost(self, what: Any) -> None:
+        # It struck where Python lets nothing out (a destructor): once more, in a moment.
+        if not isinstance(what.exc_value, KeyboardInterrupt):
+            self._hook(what)
+            return
+        self.pressed = None
+        threading.Timer(0.005, self._again).start()
+
+    def _again(self) -> None:
+        if sys.unraisablehook == self._lost:
+            _thread.interrupt_main()
+
+    def __exit__(self, *exception: object) -> None:
+        sys.unraisablehook = self._hook
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous if self.pressed is None else signal.SIG_IGN)
 
 
 class Interrupts:

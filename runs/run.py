@@ -4,34 +4,29 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-from runs import afterwards, config, measures
+from runs import afterwards, checkpoints, config, measures
 from runs.contest import Contest
 from runs.controls import Controls
-from runs.engine import DivergenceError, Engine, InterruptedRunError, Position, finite
+from runs.engine import DivergenceError, Engine, InterruptedRunError, Position
 from runs.evaluate import Evaluation, evaluate
 from runs.evaluate_episodes import diagnostics, evaluate_episodes
 from runs.plan import Plan
 from runs.recording.exports import check
 from runs.recording.files import write_json, write_tensors
-from runs.recording.store import FORMAT, Store, comparable, differences, load_checkpoint
+from runs.recording.store import Store, load_checkpoint
 from runs.recording.training import TrainingLog
 from runs.result import RunResult, put_together
 from runs.selection import Ensemble, Selection
 from runs.showing.progress import Progress
 from runs.showing.tables import write_matrix
-from runs.stopping import MISSHAPEN
 from scenarios.episodes.episodic import EpisodicScenario
-from scenarios.errors import UserError, shortened
 from strategies.probes.released import released
 
 CHECKPOINT_SECONDS = 5.0
 """Checkpoints between passes are at least so far apart; those at the end of an experience or a phase are always taken."""
-AFTERWARDS = ("test_scenario", "diagnose", "probe")
-"""Entries of a configuration that a checkpoint does not depend on: what is measured when all is learned."""
 
 
 @dataclass
@@ -91,7 +86,7 @@ class Run:
         plan = self.plan
         if self.store:
             begun = resume and (self.store.folder / "checkpoint.pt").exists()
-            known = self.restore(load_checkpoint(self.store.folder / "checkpoint.pt"), self.store.folder) if begun else 0
+            known = checkpoints.restore(self, load_checkpoint(self.store.folder / "checkpoint.pt"), self.store.folder) if begun else 0
             self.store.cut_metrics(known)
             self.log.begin()
             for change in self.store.write_environment(plan.scenario.data, plan.device, resumed=begun):
@@ -209,106 +204,12 @@ class Run:
         Args:
             position: what is done.
             boundary: whether an experience or a phase has just ended.
-
-        Raises:
-            DivergenceError: there are numbers in it that are not finite.
         """
         now = time.perf_counter()
         if not self.store or (not boundary and now - self._saved < CHECKPOINT_SECONDS):
             return
-        strategy = self.plan.strategy.state_dict()
-        if not finite(strategy):
-            raise DivergenceError(f"what the strategy keeps is no longer made of finite numbers: experience {position.experience}")
-        self.store.save_checkpoint(
-            {
-                "format": FORMAT,
-                "identity": self.identity(),
-                "position": asdict(position),
-                "strategy": strategy,
-                "engine": self.engine.state_dict(),
-                "initial": self.initial,
-                "matrix": self.matrix,
-                "extra": self.extra,
-                "selection": self.selection.state_dict(),
-                "training": self.log.state_dict(),
-                **({"contest": self.contest.state_dict()} if self.contest else {}),
-                **({"watched": self._watched()} if self.plan.probe and self.plan.probe.watches else {}),
-                "metrics_length": self.store.metrics_length,
-                "seconds": {**self.seconds, "wall": self.wall_seconds(), "cpu": self.cpu_seconds(), "train": self.engine.train_seconds},
-                "phase_seconds": self.engine.phase_seconds,
-            }
-        )
+        self.store.save_checkpoint(checkpoints.contents(self, position, self.store.metrics_length))
         self._saved = now
-
-    def _watched(self) -> dict[str, Any]:
-        assert self.plan.probe is not None
-        return {"probe": self.plan.resolved["probe"]["name"], "state": self.plan.probe.state_dict()}
-
-    def identity(self) -> dict[str, Any]:
-        """What a checkpoint belongs to: it is taken up by a run of the same configuration on the same data alone.
-
-        Returns:
-            The configuration but for where things lie, and the data's fingerprint.
-        """
-        resolved = {key: value for key, value in self.plan.resolved.items() if key not in AFTERWARDS}
-        # Nor does it depend on what else is measured then.
-        resolved["evaluate"] = {name: value for name, value in resolved["evaluate"].items() if name != "metrics"}
-        return {"configuration": comparable(resolved), "data": self.plan.scenario.data.get("fingerprint")}
-
-    def restore(self, state: dict[str, Any], folder: Path) -> int:
-        """Take up a checkpoint.
-
-        Args:
-            state: what `save` wrote.
-            folder: where it was written.
-
-        Returns:
-            The bytes of `metrics.jsonl` that belong to it.
-
-        Raises:
-            UserError: it is another run's, or not whole.
-        """
-        was = state.get("identity")
-        if not isinstance(was, dict) or not isinstance(was.get("configuration"), dict):
-            raise UserError("the checkpoint does not say which run it is of; start the run again in another --out")
-        changed = differences({**was["configuration"], "data fingerprint": was.get("data")}, self._flat_identity())
-        if changed:
-            raise UserError(
-                f"the checkpoint is of another run ({'; '.join(changed)}): put config.yaml and the data back as they were, "
-                "or start the run again in another --out"
-            )
-        try:
-            if self.contest:
-                self.contest.load_state_dict(state["contest"], folder)
-            self.plan.strategy.load_state_dict(state["strategy"])
-            self.engine.load_state_dict(state["engine"])
-            self.position = Position(**state["position"])
-            self.initial, self.matrix, self.extra = list(state["initial"]), list(state["matrix"]), dict(state["extra"])
-            self.selection.load_state_dict(state["selection"])
-            if "training" in state:
-                self.log.load_state_dict(state["training"])
-            if self.plan.probe and state.get("watched", {}).get("probe") == self.plan.resolved["probe"]["name"]:
-                self.plan.probe.load_state_dict(state["watched"]["state"])
-            self.seconds = {name: float(state["seconds"][name]) for name in self.seconds}
-            self.engine.train_seconds, self.engine.phase_seconds = float(state["seconds"]["train"]), dict(state["phase_seconds"])
-            known = int(state["metrics_length"])
-            self._check_restored(known)
-            return known
-        except MISSHAPEN as error:
-            what = f"{type(error).__name__}: {shortened(error)}"
-            raise UserError(f"the checkpoint does not fit this configuration ({what}); start again in another --out") from error
-
-    def _flat_identity(self) -> dict[str, Any]:
-        now = self.identity()
-        return {**now["configuration"], "data fingerprint": now["data"]}
-
-    def _check_restored(self, known: int) -> None:
-        width, place = len(self.plan.scenario), self.position
-        numbers = (place.experience, place.phase, place.epoch, place.step, known)
-        if not all(isinstance(number, int) and number >= 0 for number in numbers) or place.experience > width:
-            raise ValueError(f"position and length {numbers} of {width} experiences")
-        if len(self.initial) not in (0, width) or len(self.matrix) != place.experience or any(len(row) != width for row in self.matrix):
-            raise ValueError("an accuracy matrix of another size")
 
     def wall_seconds(self) -> float:
         """Seconds spent so far, those before an interruption included.

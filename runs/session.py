@@ -1,4 +1,4 @@
-"""What the commands do with a person at the other end: run, resume, sweep, repeat what was published."""
+"""Runs with a person at the other end: carry out, tell when one stops, go on with it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runs import config, early, stopping
+from runs.flags import whole
 from runs.recording import files, seeds
 from runs.recording.seeds import Seeds
 from runs.showing import show, terminal
 from runs.starting import importing
 from runs.stopping import StoppedError
-from scenarios.errors import UserError, shortened
+from scenarios.errors import UserError
 from strategies.registry import strategies
 
 if TYPE_CHECKING:
@@ -56,76 +57,6 @@ def run(request: Mapping[str, Any], out: Path | None, *, number: str | None, qui
     if (folder / "config.yaml").exists():
         raise UserError(f"{folder} holds a single run; choose another --out for several seeds")
     several(Seeds(folder, request, range(first, first + count)), console, quiet=quiet, resume=resume)
-
-
-def sweep(
-    request: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    out: Path | None,
-    *,
-    number: str | None,
-    jobs: str | None,
-    dry_run: bool,
-    quiet: bool,
-) -> bool:
-    """Carry out a command on which something has several values, or whose seeds run side by side.
-
-    Args:
-        request: all that is asked for.
-        settings: that part of it which `--set` gave.
-        out: the folder of the runs; None for one that the same command finds again.
-        number: how many seeds, as the user wrote it; None for one.
-        jobs: how many runs side by side, as the user wrote it.
-        dry_run: only tell what would be run.
-        quiet: print nothing.
-
-    Returns:
-        False where the command asks for nothing of the kind, and nothing was done.
-    """
-    from runs.sweep import specification
-
-    victims = bool(request.get("attack")) and "," not in str(request.get("attack", {}).get("name"))
-    asked = jobs is not None or dry_run
-    if not asked and (victims or not specification.may_vary(request, settings)):
-        return False
-    for part in ("scenario", "strategy"):
-        config.named(request, part)
-    found = specification.from_command(request, settings, whole(number, "--seeds", 1))
-    if not asked and not found.vary[0]:
-        return False
-    from runs.sweep import sweeping
-
-    how = sweeping.How(jobs=whole(jobs, "--jobs", 1), dry_run=dry_run, quiet=quiet)
-    sweeping.run(found, out or sweeping.folder_of(found), how)
-    return True
-
-
-def sweep_file(
-    file: Path,
-    out: Path | None,
-    numbers: Mapping[str, str | None],
-    *,
-    executor: str = "processes",
-    address: str | None = None,
-    dry_run: bool = False,
-    quiet: bool = False,
-) -> None:
-    """Carry out a sweep that a file asks for.
-
-    Args:
-        file: the YAML file.
-        out: the folder of the runs; None for one of the file's name.
-        numbers: how many `jobs` side by side and `threads` of each, as the user wrote them.
-        executor: who carries the runs out.
-        address: of the executor.
-        dry_run: only tell what would be run.
-        quiet: print nothing.
-    """
-    from runs.sweep import specification, sweeping
-
-    jobs, threads = (whole(numbers.get(name), f"--{name}", 1) for name in ("jobs", "threads"))
-    how = sweeping.How(jobs=jobs, threads=threads, executor=executor, address=address, dry_run=dry_run, quiet=quiet)
-    sweeping.run(specification.read(file), out or Path("simulations") / file.stem, how)
 
 
 def several(asked: Seeds, console: Console, *, quiet: bool, resume: bool) -> None:
@@ -272,57 +203,6 @@ def redraw(folder: Path) -> list[Path]:
         return plots.draw(folder, missing=True)
 
 
-def recipe(name: str, out: Path | None, data_root: Path | None, scale: str, *, rows: str | None, repeat: bool) -> None:
-    """Run what a recipe has no record of, add the records, and show its numbers beside the published ones.
-
-    Args:
-        name: the recipe.
-        out: where its runs are written; a run that is over there is recorded, not repeated.
-        data_root: where data sets lie.
-        scale: which of its scales.
-        rows: labels of its runs, joined by commas; None for all.
-        repeat: run what has a record as well.
-
-    Raises:
-        UserError: a run in `out` is of other options than the recipe's, or is recorded already and was to be repeated.
-    """
-    from runs.recording import recipe as recipes
-    from runs.recording import records, results
-    from runs.recording.code import code
-    from runs.recording.rows import missing
-
-    console = terminal.console()
-    content = recipes.read(name)
-    folder = out or recipes.folder(name, scale)
-    home = records.home(folder)
-    wanted = recipes.rows(content, scale, rows)
-    todo = missing([] if repeat else records.read(name, home), wanted, scale)
-    console.print(f"{content['title']} ({content['paper']})")
-    if todo:
-        minutes = content["scales"][scale].get("minutes", "?")
-        console.print(f"{len(todo)} runs to do (all rows: about {minutes} minutes); writing to {folder}")
-        if code()["dirty"]:
-            console.print("the tree has changes that are in no commit; the records will say so")
-    else:
-        console.print("every run has a record; --repeat runs them again")
-    again = stopping.command(f"simulate recipe {name} --scale {scale} --out", folder)
-    for label, request in todo:
-        place = recipes.place_of(folder, label, request)
-        if not (place / "summary.json").exists():
-            console.print(f"{label}, seed {request['seed']}", style="bold")
-            asked = {**request, "data_root": str(data_root)} if data_root else request
-            one(asked, place, console, quiet=False, resume=(place / "config.yaml").exists(), again=again)
-        record = records.of_directory(place, scale, label)
-        if differs := records.outdated(record, request):
-            raise UserError(f"{place} was run with other options ({'; '.join(differs)}); move it away, or give another --out")
-        if not records.append(name, record, home, content.get("metrics", ())) and repeat:
-            raise UserError(f"{place} holds a run that is recorded already; give another --out to repeat it")
-        if home == records.FOLDER:
-            results.refresh()
-    results.show(content, records.read(name, home), scale, console)
-    console.print(f"records in {home / name}.jsonl")
-
-
 def new_folder(scenario: str, strategy: str, seed: str) -> Path:
     """A directory of a new run.
 
@@ -343,28 +223,3 @@ def new_folder(scenario: str, strategy: str, seed: str) -> Path:
         number += 1
         path = path.with_name(f"{name}-{number}")
     return path
-
-
-def whole(text: Any, name: str, least: int) -> int | None:
-    """Read a whole number that the user has typed.
-
-    Args:
-        text: as it was typed; None where it was not.
-        name: the flag.
-        least: the least number.
-
-    Returns:
-        The number, or None.
-
-    Raises:
-        UserError: it is no such number.
-    """
-    if text is None:
-        return None
-    try:
-        number = int(str(text))
-    except ValueError:
-        number = least - 1
-    if number < least:
-        raise UserError(f"{name} must be a whole number from {least}, not '{shortened(text)}'")
-    return number

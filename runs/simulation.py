@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from runs import config, controls
+from runs import checkpoints, config, controls
 from runs.controls import Controls
 from runs.interrupts import Interrupts
 from runs.plan import Plan, make_plan
@@ -174,5 +174,5 @@ def take_up(directory: Path, test_scenario: str | None = None, probe: str | None
     further = {"test_scenario": test_scenario, "probe": {"name": probe} if probe else {}}
     request = config.merge(config.from_file(directory / "config.yaml"), further)
     run = Run(make_plan(request, Progress()), None, Progress())
-    run.restore(load_checkpoint(directory / "checkpoint.pt"), directory)
+    checkpoints.restore(run, load_checkpoint(directory / "checkpoint.pt"), directory)
     return run

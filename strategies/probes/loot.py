@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from scenarios.experience import Examples
+from scenarios.random import Randomness
 from scenarios.transfer import subsets
 
 
@@ -57,3 +58,16 @@ class Loot:
         """
         drawn = {size: [subsets.digest(self.learned, part) for part in parts] for size, parts in self.sizes.items()}
         return {"subsets": drawn, "test": subsets.digest(self.test, torch.arange(len(self.test)))}
+
+
+def generator(randomness: Randomness, *purpose: str | int) -> torch.Generator:
+    """Of what a piggyback probe draws.
+
+    Args:
+        randomness: of the run.
+        purpose: what is drawn.
+
+    Returns:
+        A generator of its own.
+    """
+    return randomness.generator("piggyback", *purpose)

@@ -142,25 +142,25 @@ def test_show_prints_the_record_and_what_is_outdated_about_it(tmp_path: Path) ->
 
 
 def test_a_recipe_runs_what_is_missing_and_records_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from runs import session
+    from runs import repeating
 
     small = {"seeds": 2, "scenario": {"tasks": 2, "train_examples": 50}, "network": {"name": "mlp", "hidden": [8]}}
     tiny = {**EXAMPLE, "scales": {"small": small}, "runs": {"one": {"strategy": "naive"}}}
     monkeypatch.setattr(recipe, "read", lambda name: tiny)
     monkeypatch.setattr(records, "home", lambda out: tmp_path / "records")
     monkeypatch.setattr("runs.plots.draw", lambda folder: [])
-    session.recipe("example", tmp_path / "out", None, "small", rows=None, repeat=False)
+    repeating.recipe("example", tmp_path / "out", None, "small", rows=None, repeat=False)
     first = records.read("example", tmp_path / "records")
     assert [(record.row, record.seed) for record in first] == [("one", 0), ("one", 1)]
     assert all(not records.outdated(record, recipe.requests(tiny, "small")["one"][record.seed]) for record in first)
     assert first[0].number("average_accuracy") == json.loads((tmp_path / "out/one/seed-0/summary.json").read_text())["average_accuracy"]
-    session.recipe("example", tmp_path / "elsewhere", None, "small", rows=None, repeat=False)
+    repeating.recipe("example", tmp_path / "elsewhere", None, "small", rows=None, repeat=False)
     assert not (tmp_path / "elsewhere").exists() and len(records.read("example", tmp_path / "records")) == 2
-    session.recipe("example", tmp_path / "again", None, "small", rows="one", repeat=True)
+    repeating.recipe("example", tmp_path / "again", None, "small", rows="one", repeat=True)
     again = records.read("example", tmp_path / "records")
     assert [record.measured for record in again] == [first[0].measured, first[1].measured] * 2
     with pytest.raises(UserError, match="recorded already; give another --out"):
-        session.recipe("example", tmp_path / "again", None, "small", rows="one", repeat=True)
+        repeating.recipe("example", tmp_path / "again", None, "small", rows="one", repeat=True)
     tiny["base"] = {"scenario": "split-digits", "train": {"epochs": 2}}
     with pytest.raises(UserError, match=r"was run with other options \(train.epochs was 1, is 2\); move it away"):
-        session.recipe("example", tmp_path / "out", None, "small", rows=None, repeat=False)
+        repeating.recipe("example", tmp_path / "out", None, "small", rows=None, repeat=False)

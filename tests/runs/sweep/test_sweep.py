@@ -10,10 +10,9 @@ from unittest import mock
 
 import pytest
 
-from runs import session
 from runs.recording.directories import read
 from runs.simulation import simulate
-from runs.sweep import processes
+from runs.sweep import commands, processes
 from runs.sweep.executor import Task
 from tests.runs.command import TINY, call
 from tests.runs.test_resume import same_bits
@@ -86,7 +85,7 @@ def test_a_folder_of_a_sweep_is_gone_on_with(swept: Path, tmp_path: Path) -> Non
     file = tmp_path / "sweep.yaml"
     options = "scenario: {name: split-digits, tasks: 2, train_examples: 40, test_examples: 20}, train: {epochs: 1}, network: {hidden: 4}"
     file.write_text(f"base: {{{options}}}\nvary: {{strategy: [naive, ewc]}}\nseeds: 2\n")
-    session.sweep_file(file, folder, {"jobs": "2"}, quiet=True)
+    commands.sweep_file(file, folder, {"jobs": "2"}, quiet=True)
     (folder / "split-digits_ewc" / "seed-1" / "summary.json").unlink()
     code, out, _ = call("resume", folder)
     assert code == 0 and "4 runs: 3 over already, 1 to go on with" in out
