@@ -43,18 +43,20 @@ def recipe(name: str, out: Path | None, data_root: Path | None, scale: str, *, r
     else:
         console.print("every run has a record; --repeat runs them again")
     again = command(f"simulate recipe {name} --scale {scale} --out", folder)
-    for label, request in todo:
-        place = recipes.place_of(folder, label, request)
-        if not (place / "summary.json").exists():
-            console.print(f"{label}, seed {request['seed']}", style="bold")
-            asked = {**request, "data_root": str(data_root)} if data_root else request
-            one(asked, place, console, quiet=False, resume=(place / "config.yaml").exists(), again=again)
-        record = records.of_directory(place, scale, label)
-        if differs := records.outdated(record, request):
-            raise UserError(f"{place} was run with other options ({'; '.join(differs)}); move it away, or give another --out")
-        if not records.append(name, record, home, content.get("metrics", ())) and repeat:
-            raise UserError(f"{place} holds a run that is recorded already; give another --out to repeat it")
-        if home == records.FOLDER:
+    try:
+        for label, request in todo:
+            place = recipes.place_of(folder, label, request)
+            if not (place / "summary.json").exists():
+                console.print(f"{label}, seed {request['seed']}", style="bold")
+                asked = {**request, "data_root": str(data_root)} if data_root else request
+                one(asked, place, console, quiet=False, resume=(place / "config.yaml").exists(), again=again)
+            record = records.of_directory(place, scale, label)
+            if differs := records.outdated(record, request):
+                raise UserError(f"{place} was run with other options ({'; '.join(differs)}); move it away, or give another --out")
+            if not records.append(name, record, home, content.get("metrics", ())) and repeat:
+                raise UserError(f"{place} holds a run that is recorded already; give another --out to repeat it")
+    finally:
+        if todo and home == records.FOLDER:
             results.refresh()
     results.show(content, records.read(name, home), scale, console)
     console.print(f"records in {home / name}.jsonl")

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -228,21 +229,15 @@ def outdated(record: Record, request: Mapping[str, Any]) -> list[str]:
     Returns:
         What differs, in words; empty where the run would be asked for in the same way.
     """
-    from runs.resolution import resolve, scalars
-    from scenarios.options import describe
     from scenarios.recommended import for_episodes, for_streams
 
     if "shape" not in record.summary["data"]:
         return ["the version that made it did not write down what its recommendations follow from"]
     recommend = for_episodes if record.summary["setting"] == "episodic" else for_streams
-    resolved = resolve(request, recommend(record.summary["data"]))
-    asked = {name: value for name, value in scalars(request).items() if name not in ASIDE}
-    today = dict(flat(json.loads(json.dumps({**resolved.as_dict(), **asked}))))
+    # The seed decides no option, so all seeds of a row share what they resolve to.
+    asked = json.dumps({name: value for name, value in request.items() if name != "seed"})
+    today, defaults = _resolved(asked, json.dumps(recommend(record.summary["data"])))
     was = {path: value for path, value in flat(record.config) if path not in ("seed", "device")}
-    sections = {"scenario": resolved.scenario, "strategy": resolved.strategy, "network": resolved.network, **resolved.optional}
-    options = {name: choice.options for name, choice in sections.items()} | {"train": resolved.train, "evaluate": resolved.evaluation}
-    defaults = {f"{name}.{option}": value for name, each in options.items() for option, _, value, _ in describe(type(each))}
-    defaults = json.loads(json.dumps(defaults))
     found = []
     for path in sorted(today.keys() | was.keys()):
         now, then = today.get(path), was.get(path, defaults.get(path))
@@ -251,6 +246,22 @@ def outdated(record: Record, request: Mapping[str, Any]) -> list[str]:
         elif now != then:
             found.append(f"{path} was {then}, is {now}")
     return found
+
+
+@cache
+def _resolved(request: str, recommended: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    # A request's whole configuration and the defaults of all its options, by path: the tables of all recipes ask for each many times.
+    from runs.resolution import resolve, scalars
+    from scenarios.options import describe
+
+    asked = json.loads(request)
+    resolved = resolve(asked, json.loads(recommended))
+    beside = {name: value for name, value in scalars(asked).items() if name not in ASIDE}
+    today = dict(flat(json.loads(json.dumps({**resolved.as_dict(), **beside}))))
+    sections = {"scenario": resolved.scenario, "strategy": resolved.strategy, "network": resolved.network, **resolved.optional}
+    options = {name: choice.options for name, choice in sections.items()} | {"train": resolved.train, "evaluate": resolved.evaluation}
+    defaults = {f"{name}.{option}": value for name, each in options.items() for option, _, value, _ in describe(type(each))}
+    return today, json.loads(json.dumps(defaults))
 
 
 def _same_run(one: Record, other: Record) -> bool:
