@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from scenarios.episodes.episodes import EpisodeBatch
+from tests.agreement.written import BEGIN, END, tables
 from tests.strategies.meta.episodes import learner, meta_gradient
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +102,8 @@ def test_the_page_shows_the_stored_numbers_and_names_tests_that_exist() -> None:
     page = PAGE.read_text(encoding="utf-8")
     for name, values in STORED.items():
         assert f"| `{name}` | {values['outer_loss']:.12f} | {values['outer_gradient_along']:.8f} |" in page
+    between = page.split(BEGIN)[1].split(END)[0]
+    assert between.strip() == tables().strip(), "python -m tests.agreement.written puts the stored numbers into the page"
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)
     assert len(named) > 10
     for file, test in named:
