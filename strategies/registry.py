@@ -21,6 +21,7 @@ strategies = Registry(
         Row("gem", "GEM: no step that raises the loss on any earlier experience's memory", "strategies.memory.gem:Gem"),
         Row("icarl", "iCaRL: herded exemplars, distillation, nearest class mean", "strategies.memory.icarl:Icarl"),
         Row("bic", "BiC: distillation, exemplars, and a correction of the new outputs", "strategies.memory.bic:Bic"),
+        Row("lucir", "LUCIR: cosines, features held in their directions, a margin for exemplars", "strategies.memory.lucir:Lucir"),
         Row("gdumb", "GDumb: trained from scratch on a greedily balanced memory alone", "strategies.memory.gdumb:Gdumb"),
         Row("dgr", "Deep Generative Replay: a generator stands for earlier experiences", "strategies.memory.dgr:Dgr"),
         Row("ncm", "nearest class mean on frozen features", "strategies.frozen.ncm:Ncm"),

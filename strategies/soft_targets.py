@@ -82,6 +82,19 @@ class Teacher:
         self.copy = None
 
     @torch.no_grad()
+    def features(self, x: Tensor) -> Tensor:
+        """What the old network's head sees.
+
+        Args:
+            x: float [B, C, H, W], normalised.
+
+        Returns:
+            [B, F].
+        """
+        assert self.copy is not None
+        return self.copy.features(x)
+
+    @torch.no_grad()
     def logits(self, x: Tensor, outputs: range) -> Tensor:
         """What the old network answers.
 

@@ -96,7 +96,8 @@ def stackable(network: Network) -> bool:
     """
     backbone = network.backbone
     layers = [layer.layer if isinstance(layer, Unit) and layer.norm is None else layer for layer in backbone.children()]
-    return isinstance(backbone, nn.Sequential) and all(isinstance(layer, (nn.Linear, nn.ReLU, nn.Flatten)) for layer in layers)
+    plain = all(type(block) is nn.Linear for block in network.head.blocks)
+    return plain and isinstance(backbone, nn.Sequential) and all(isinstance(layer, (nn.Linear, nn.ReLU, nn.Flatten)) for layer in layers)
 
 
 def one(trial: Trial, stopping: Callable[[], bool] = lambda: False) -> None:

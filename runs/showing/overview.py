@@ -23,6 +23,7 @@ KEPT_AND_COST = {
     "gem": ("M images", "F, one more over each earlier experience's memory, and a quadratic programme of their number"),
     "icarl": ("M images, a mean feature a class", "F and a pass forward of the old network; (n + M) / n times the steps"),
     "bic": ("M images, two numbers an experience", "F and a pass forward of the old network; (n + M) / n times the steps"),
+    "lucir": ("M images, as many of each class", "F and a pass forward of the old network; (n + M) / n times the steps"),
     "gdumb": ("M images", "nothing in the stream; F a step on the memory alone"),
     "dgr": ("a generator", "2 F, the old network's pass forward, and the generator's training"),
     "ncm": ("a sum a class", "one pass forward an example"),

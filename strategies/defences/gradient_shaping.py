@@ -75,7 +75,7 @@ class GradientShaping(Defence):
         moved = {id(parameter) for parameter in parameters if parameter.grad is not None}
         own = {name: parameter for name, parameter in model.named_parameters() if id(parameter) in moved}
         each = gradients(model, batch.x, batch.y, batch.task, outputs, list(own))
-        lengths = torch.cat([part.flatten(1) for part in each.values()], 1).norm(dim=1)
+        lengths = torch.cat([part.reshape(len(part), -1) for part in each.values()], 1).norm(dim=1)
         excess = (self.config.clip / lengths.clamp_min(1e-12)).clamp_max(1) - 1
         scale = self.config.sigma * self.config.clip / len(excess)
         for name, part in each.items():

@@ -95,8 +95,8 @@ def cosines(model: Answering, examples: Examples, task: int, outputs: range, dir
     found = []
     for batch in _chunks(examples):
         each = gradients(model, batch.x, batch.y, task, outputs, list(direction))
-        product = torch.stack([(each[name].flatten(1) @ part.flatten()) for name, part in direction.items()]).sum(0)
-        own = torch.stack([each[name].flatten(1).square().sum(1) for name in direction]).sum(0).sqrt()
+        product = torch.stack([(each[name].reshape(len(batch.x), -1) @ part.flatten()) for name, part in direction.items()]).sum(0)
+        own = torch.stack([each[name].reshape(len(batch.x), -1).square().sum(1) for name in direction]).sum(0).sqrt()
         found.append(product / (own * length).clamp_min(1e-30))
     return torch.cat(found)
 

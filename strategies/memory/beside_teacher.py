@@ -1,10 +1,11 @@
-"""What iCaRL and BiC share: herded exemplars beside the network as it was before an experience, kept while that is learned."""
+"""What iCaRL, BiC and LUCIR share: herded exemplars beside the network as it was before an experience, kept while that is learned."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from scenarios.experience import Experience
+from scenarios.batches import BatchSource
+from scenarios.experience import Examples, Experience, concatenate
 from strategies.base import Setup
 from strategies.memory.buffer import Policy
 from strategies.memory.rehearsal import Rehearsal
@@ -29,6 +30,17 @@ class BesideTeacher(Rehearsal):
     def policy(self) -> Policy:
         """Which examples are kept."""
         return "herding"
+
+    def joined(self, examples: Examples) -> BatchSource:
+        """Batches of new examples and exemplars.
+
+        Args:
+            examples: the new examples.
+
+        Returns:
+            Passes over both.
+        """
+        return self.shuffled(concatenate([examples, self.memory]) if len(self.memory) else examples)
 
     def known_before(self, experience: Experience) -> int:
         """How many outputs are older than an experience.

@@ -23,8 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from scenarios.batches import BatchSource
-from scenarios.experience import Batch, Examples, Experience, concatenate
+from scenarios.experience import Batch, Experience
 from scenarios.options import option
 from strategies.base import Setup
 from strategies.memory.beside_teacher import BesideTeacher
@@ -75,17 +74,6 @@ class Icarl(BesideTeacher):
         return [
             Phase(name="train", batches=self.joined(experience.train), updates=(update,), begin=begin, end=partial(self.close, experience))
         ]
-
-    def joined(self, examples: Examples) -> BatchSource:
-        """Batches of new examples and exemplars.
-
-        Args:
-            examples: the new examples.
-
-        Returns:
-            Passes over both.
-        """
-        return self.shuffled(concatenate([examples, self.memory]) if len(self.memory) else examples)
 
     def loss_beside_teacher(self, batch: Batch, old: int) -> Step:
         """Binary cross-entropies, the old outputs held to the old network's answers.

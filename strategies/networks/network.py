@@ -144,8 +144,8 @@ class Head(nn.Module):
     def _blocks(self, features: Tensor, chosen: list[Any]) -> Tensor:
         if len(chosen) == 1:
             return chosen[0](features)
-        if any(block._forward_hooks for block in chosen):
-            # Whoever listens to a block's inputs and outputs must be called.
+        if any(block._forward_hooks or type(block) is not nn.Linear for block in chosen):
+            # Whoever listens to a block's inputs and outputs must be called, and a block of another kind.
             return torch.cat([block(features) for block in chosen], 1)
         # One product of all blocks: several narrow ones cost five times as much.
         weight, bias = torch.cat([block.weight for block in chosen]), torch.cat([block.bias for block in chosen])

@@ -19,6 +19,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from strategies.networks.cosine import CosineLinear
 from strategies.networks.network import Head, Network
 from strategies.networks.norms import Moments, norms
 from strategies.networks.unit import units
@@ -51,7 +52,7 @@ def with_fresh_head(network: Network, classes: int, generator: torch.Generator) 
     return made.requires_grad_()
 
 
-def beside(network: Network, released: nn.Linear) -> Network:
+def beside(network: Network, released: nn.Linear | CosineLinear) -> Network:
     """Put a copy of a released head's block behind the first block.
 
     Args:

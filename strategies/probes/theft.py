@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from scenarios.experience import Experience
 from scenarios.transfer import subsets
+from strategies.networks.cosine import CosineLinear
 from strategies.networks.network import Network
 from strategies.probes import piggybackers
 from strategies.probes.loot import Loot, generator
@@ -130,7 +131,7 @@ class Theft:
         yield [trial for row in rows for trial in row]
         return {"accuracies": [[trial.accuracies for trial in row] for row in rows], "old_head": [trial.accuracies[-1] for trial in asked]}
 
-    def _asked(self, network: Network, old: nn.Linear, loot: Loot) -> Trial:
+    def _asked(self, network: Network, old: nn.Module, loot: Loot) -> Trial:
         # A trial of one step of rate 0: what the old head answers.
         made = piggybackers.with_fresh_head(network, len(loot.outputs), self._generator("head", 0))
         made.head.blocks[0] = copy.deepcopy(old).requires_grad_()
@@ -147,12 +148,12 @@ class Theft:
             trained="head",
         )
 
-    def _released(self, network: Network, loot: Loot) -> nn.Linear:
+    def _released(self, network: Network, loot: Loot) -> nn.Linear | CosineLinear:
         block = network.head.blocks[network.head.ranges.index(self._other(loot).outputs)]
-        assert isinstance(block, nn.Linear)
+        assert isinstance(block, (nn.Linear, CosineLinear))
         return block
 
-    def _teacher(self, network: Network, released: nn.Linear) -> Callable[[Tensor], Tensor]:
+    def _teacher(self, network: Network, released: nn.Module) -> Callable[[Tensor], Tensor]:
         if getattr(self, "_known", None) is not network:
             # One function for all trials of a network: that is what puts them into one stack.
             def teach(x: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "gem": {"memory": 9},
     "icarl": {"memory": 10},
     "bic": {"memory": 14, "bias_iterations": 2},
+    "lucir": {"memory": 10},
     "gdumb": {"memory": 10},
     "cumulative": {},
     "packnet": {},
@@ -79,7 +80,7 @@ STREAMS: dict[str, dict[str, Any]] = {
 }
 """Variants of a run over a stream."""
 
-ONLY_IN = {"packnet": ("task",), "rescl": ("task",), "er-ace": ("class",), "icarl": ("class",), "bic": ("class",)}
+ONLY_IN = {"packnet": ("task",), "rescl": ("task",), "er-ace": ("class",), "icarl": ("class",), "bic": ("class",), "lucir": ("class",)}
 """Strategies that do not work in every setting."""
 
 UNTRAINED = ("ncm", "slda", "ranpac")

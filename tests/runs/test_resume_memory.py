@@ -22,6 +22,7 @@ METHODS = {
     "dgr": {"latent": 4, "width": 8, "generator": "conv", "distill": "true"},
     "cumulative": {},
     "bic": {"memory": 30, "bias_iterations": 3},
+    "lucir": {"memory": 30},
 }
 
 
