@@ -48,7 +48,7 @@ def forward(added: dict[str, Array]) -> tuple[dict[str, Array], Array]:
 def outer_means(rows: Array, others: bool) -> Array:
     """The mean of x_n x_m^T over n = m, or over all pairs n != m."""
     pairs = [(n, m) for n, m in product(range(len(rows)), repeat=2) if (n != m) == others]
-    return sum(np.outer(rows[n], rows[m]) for n, m in pairs) / len(pairs)
+    return np.mean([np.outer(rows[n], rows[m]) for n, m in pairs], 0)
 
 
 def kronecker(left: Array, right: Array) -> Array:
@@ -78,18 +78,17 @@ def jacobian(name: str) -> Array:
     """Derivatives of all logits by the change of a layer, [N, C, O * D]."""
     inputs = forward({})[0][name]
     at = np.zeros((width(name), inputs.shape[1]))
-    found = [
-        [derivative(lambda change, n=n, c=c: forward({name: inputs @ change.T})[1][n, c], at).ravel() for c in range(CLASSES)]
-        for n in range(EXAMPLES)
-    ]
-    return np.array(found)
+
+    def of_one(n: int, c: int) -> Array:
+        return derivative(lambda change: forward({name: inputs @ change.T})[1][n, c], at).ravel()
+
+    return np.array([[of_one(n, c) for c in range(CLASSES)] for n in range(EXAMPLES)])
 
 
 def exact(name: str) -> Array:
     """1/N sum_n J_n^T (diag p_n - p_n p_n^T) J_n."""
     shares = np.exp(log_shares(forward({})[1]))
-    each = zip(jacobian(name), shares)
-    return sum(j.T @ (np.diag(p) - np.outer(p, p)) @ j for j, p in each) / EXAMPLES
+    return np.mean([j.T @ (np.diag(p) - np.outer(p, p)) @ j for j, p in zip(jacobian(name), shares)], 0)
 
 
 def outputs() -> dict[str, Any]:
