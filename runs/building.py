@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from runs.parallel import launch, norms
 from scenarios.errors import UserError
 from scenarios.experience import Scenario
 from scenarios.random import Randomness
@@ -53,6 +54,8 @@ class Builder:
         return network if network is not None else self._placed(build(*self._arguments))
 
     def _placed(self, network: Network) -> Network:
+        if launch.size() > 1:
+            norms.share(network)
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         return network.to(self._device).to(memory_format=layout)
 

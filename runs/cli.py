@@ -12,6 +12,7 @@ try:
 
     from runs.complaints import complain, in_one_line
     from runs.interrupts import OneInterrupt
+    from runs.parallel import launch
     from runs.stopping import DONE, INTERRUPTED
     from scenarios.errors import UserError, nearest, shortened
 except KeyboardInterrupt:
@@ -235,12 +236,17 @@ def main() -> None:
         try:
             code = _command()
         except BaseException as error:
+            interrupt.telling = True
             if interrupt.pressed is None or isinstance(error, SystemExit):
                 code = in_one_line(error)
             else:
                 # Wherever it struck: libraries turn it into errors of their own.
                 line = str(error) if hasattr(error, "exit_code") else "interrupted"
                 code = complain(line or "interrupted", INTERRUPTED)
+    if launch.size() > 1 and "runs.parallel.ranks" in sys.modules:
+        from runs.parallel import ranks
+
+        ranks.leave(well=code == DONE)
     sys.exit(code)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from runs.parallel import launch
 from runs.stopping import INTERRUPTED, MISTAKE, NO_ROOM, STOPPED, in_words, too_little_memory
 from scenarios.errors import UserError, shortened
 
@@ -49,6 +50,9 @@ def complain(line: str, code: int) -> int:
     Returns:
         The same code.
     """
+    if launch.local() > 0 and code in (MISTAKE, INTERRUPTED):
+        # The first process of each machine says the same.
+        return code
     # A folder's name may hold a line break.
     line = "".join(letter if letter.isprintable() else "?" for letter in line)
     typer.echo(f"error: {line}" if code != INTERRUPTED else line, err=True)

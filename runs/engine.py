@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from runs import optimizers
+from runs.parallel.ranks import Ranks
 from runs.recording.training import TrainingLog
 from runs.showing.progress import Progress
 from scenarios.errors import UserError
@@ -126,6 +127,7 @@ class Engine:
         stopping: set from outside (by a signal) to stop after the step that is being made.
         hooks: an adversary and a defence; None where there are none.
         log: keeps losses and accuracies.
+        ranks: the processes that share each batch; None where this one is alone.
     """
 
     strategy: Strategy
@@ -141,6 +143,7 @@ class Engine:
     stopping: bool = False
     hooks: Hooks | None = None
     log: TrainingLog = field(default_factory=TrainingLog)
+    ranks: Ranks | None = None
     _waiting: dict[str, dict[str, Any]] = field(default_factory=lambda: {"kept": {}, "own": {}})
     _generator: Tensor | None = None
 
@@ -235,7 +238,7 @@ class Engine:
             for update, optimizer, spec in moving:
                 if not spec.schedule.constant:
                     optimizers.set_rate(optimizer, spec, step - 1, steps)
-                last = self._step(batch, update, optimizer)
+                last = self._step(batch, update, optimizer, first=step == start + 1)
                 if step == start + 1:
                     optimizers.check_layouts(optimizer)
                 self.log.add(update.name, last)
@@ -244,7 +247,7 @@ class Engine:
             if self.progress.due():
                 self._guard(phase, position, step)
                 self.progress.advance(step, last)
-            if self.stopping and moving:
+            if moving and (self.ranks.stop if self.ranks else self.stopping):
                 self._guard(phase, position, step)
                 self.save(Position(position.experience, position.phase, position.epoch, step - start), boundary=True)
                 raise InterruptedRunError
@@ -253,17 +256,14 @@ class Engine:
         self._guard(phase, position, step)
         self.progress.advance(step, last)
 
-    def _step(self, batch: Batch, update: Update, optimizer: torch.optim.Optimizer) -> Step:
-        if self.train.precision == "bf16":
-            with torch.autocast(self.device.type, dtype=torch.bfloat16):
-                result = update.loss(batch)
+    def _step(self, batch: Batch, update: Update, optimizer: torch.optim.Optimizer, *, first: bool) -> Step:
+        if self.ranks:
+            with self.ranks.share(batch) as share:
+                result = self._forward(share, update, optimizer)
+                result = self.ranks.backward(result, optimizer, first=first, stopping=self.stopping)
         else:
-            result = update.loss(batch)
-        # As the optimiser's own zero_grad, whose bookkeeping costs a twentieth of a small network's step.
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                parameter.grad = None
-        result.loss.backward()
+            result = self._forward(batch, update, optimizer)
+            result.loss.backward()
         if self.hooks:
             self.hooks.gradient(batch, optimizer)
         if update.after_backward:
@@ -274,6 +274,26 @@ class Engine:
         if update.proximal:
             update.proximal(optimizer.param_groups[0]["lr"])
         return result
+
+    def _forward(self, batch: Batch, update: Update, optimizer: torch.optim.Optimizer) -> Step:
+        if self.train.precision == "bf16":
+            with torch.autocast(self.device.type, dtype=torch.bfloat16):
+                result = update.loss(batch)
+        else:
+            result = update.loss(batch)
+        # As the optimiser's own zero_grad, whose bookkeeping costs a twentieth of a small network's step.
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
+        return result
+
+    def stop_here(self) -> bool:
+        """Whether to stop between two experiences, where all processes of a run ask each other.
+
+        Returns:
+            True where one of them was asked to.
+        """
+        return self.ranks.any(self.stopping) if self.ranks else self.stopping
 
     def _guard(self, phase: Phase, position: Position, step: int) -> None:
         if not self.log.finite():

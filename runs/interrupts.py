@@ -11,6 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from runs.parallel import launch
 from runs.stopping import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -18,10 +19,16 @@ if TYPE_CHECKING:
 
 
 class OneInterrupt:
-    """Turns Ctrl-C into one `KeyboardInterrupt`, as long as it lasts; what ends already is not interrupted again."""
+    """Turns Ctrl-C into one `KeyboardInterrupt`, as long as it lasts; what ends already is not interrupted again.
+
+    Attributes:
+        pressed: when it was (time.monotonic's seconds).
+        telling: whether the user is being told how the command ended.
+    """
 
     def __init__(self) -> None:
         self.pressed: float | None = None
+        self.telling = False
         self._previous: Any = None
         self._hook = sys.unraisablehook
 
@@ -29,7 +36,14 @@ class OneInterrupt:
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGINT, self._press)
             sys.unraisablehook = self._lost
+            if launch.size() > 1:
+                signal.signal(signal.SIGTERM, self._end)
         return self
+
+    def _end(self, number: int, frame: Any) -> None:
+        # So torchrun ends the others when one has failed: they say how to go on, unless they do already.
+        if not self.telling:
+            self._press(number, frame)
 
     def _press(self, number: int, frame: Any) -> None:
         now = time.monotonic()

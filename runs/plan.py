@@ -18,6 +18,8 @@ from runs.checks import check_batches, check_features, check_online, check_optio
 from runs.config import EvaluateConfig
 from runs.contest import check, outfit
 from runs.held_out import first, held_out
+from runs.parallel import ranks, refusals
+from runs.parallel.ranks import Ranks
 from runs.probing.probing import check as check_probe
 from runs.recording import exports
 from runs.resolution import OPTIONAL, choose, resolve, scalars
@@ -53,6 +55,7 @@ class Plan:
         attack: the adversary, prepared; None where there is none.
         defence: the defence, prepared; None where there is none.
         probe: what is measured in the end on copies of the network, prepared; None where there is none.
+        ranks: this process among those that torchrun has started; None where it is alone.
     """
 
     resolved: dict[str, Any]
@@ -66,6 +69,7 @@ class Plan:
     attack: Adversary | None = None
     defence: Defence | None = None
     probe: Probe | None = None
+    ranks: Ranks | None = None
 
 
 def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
@@ -89,6 +93,7 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
     strategy_name = choose(request, "strategy").name
     _check_the_rest(request)
     device = device_of(request.get("device"))
+    together = ranks.join(device)
     scenario = make_scenario(asked.component, asked.options, asked.name, asked.parts, request, progress)
     if request.get("selection"):
         scenario = held_out(scenario, request["selection"])
@@ -126,7 +131,11 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
         by_experience = isinstance(strategy.network, ByExperience)
         probe.prepare(ProbeSetup(scenario, randomness, Path(root) if root else None, by_experience))
     resolved = {**chosen.as_dict(), "seed": seed, "device": device.type, **_default_root(scenario), **scalars(request)}
-    return Plan(resolved, scenario, strategy, chosen.train, chosen.evaluation, randomness, device, test_scenario, attack, defence, probe)
+    trained = (chosen.train, chosen.evaluation, randomness, device)
+    plan = Plan(resolved, scenario, strategy, *trained, test_scenario, attack, defence, probe, together)
+    if together:
+        refusals.check(plan)
+    return plan
 
 
 def _default_root(scenario: Scenario) -> dict[str, str]:

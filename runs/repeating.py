@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from runs.parallel import launch
 from runs.recording import recipe as recipes
 from runs.recording import records, results
 from runs.recording.code import code
@@ -28,6 +29,7 @@ def recipe(name: str, out: Path | None, data_root: Path | None, scale: str, *, r
     Raises:
         UserError: a run in `out` is of other options than the recipe's, or is recorded already and was to be repeated.
     """
+    launch.refuse("several")
     console = terminal.console()
     content = recipes.read(name)
     folder = out or recipes.folder(name, scale)

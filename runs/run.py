@@ -57,6 +57,7 @@ class Run:
         plan = self.plan
         self.position = Position()
         self.engine = Engine(plan.strategy, plan.train, plan.randomness, plan.device, self.progress, self.reached)
+        self.engine.ranks = plan.ranks
         forms = check(plan.resolved["log"]) if plan.resolved.get("log") else ()
         self.engine.log = self.log = TrainingLog(self.store.folder if self.store else None, forms)
         self.contest: Contest | None = None
@@ -86,11 +87,16 @@ class Run:
         plan = self.plan
         if self.store:
             begun = resume and (self.store.folder / "checkpoint.pt").exists()
-            known = checkpoints.restore(self, load_checkpoint(self.store.folder / "checkpoint.pt"), self.store.folder) if begun else 0
+            state = load_checkpoint(self.store.folder / "checkpoint.pt") if begun else None
+            if plan.ranks:
+                state = plan.ranks.from_first(state)
+            known = checkpoints.restore(self, state, self.store.folder) if state else 0
             self.store.cut_metrics(known)
             self.log.begin()
             for change in self.store.write_environment(plan.scenario.data, plan.device, resumed=begun):
                 self.progress.say(f"{change}: the last bits of what follows may differ from those of a run without interruption")
+        elif plan.ranks and (state := plan.ranks.from_first(None)):
+            checkpoints.restore(self, state, Path())
         experiences = plan.scenario.experiences
         self.progress.start_stream(len(experiences), self.position.experience)
         if not self.initial:
@@ -99,6 +105,8 @@ class Run:
         for experience in experiences[self.position.experience :]:
             start = self.position if self.position.experience == experience.index else Position(experience.index)
             self.engine.learn(experience, start)
+            if plan.ranks:
+                plan.ranks.check_together(plan.strategy.network)
             self.validate(experience.index, 0, over=True)
             result = self.test(experience.index + 1)
             self.matrix.append(result.row)
@@ -110,7 +118,7 @@ class Run:
                 self.progress.say(f"warning: {line}")
             self.position = Position(experience.index + 1)
             self.save(self.position, boundary=True)
-            if self.engine.stopping:
+            if self.engine.stop_here():
                 raise InterruptedRunError
         return self.finish()
 

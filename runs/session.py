@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from runs import config, early, stopping
 from runs.flags import whole
+from runs.parallel import launch
 from runs.recording import files, seeds
 from runs.recording.seeds import Seeds
 from runs.showing import show, terminal
@@ -40,9 +41,12 @@ def run(request: Mapping[str, Any], out: Path | None, *, number: str | None, qui
     if resume and out is None:
         raise UserError("--resume needs --out RUN, the directory of the run to go on with")
     count = whole(number, "--seeds", 1)
+    quiet = quiet or launch.rank() > 0
     console = terminal.console(quiet)
     names = {part: config.named(request, part)[0] for part in ("scenario", "strategy")}
     first = whole(request.get("seed"), "--seed", 0) or 0
+    if count or "," in names["strategy"]:
+        launch.refuse("several")
     if "," in names["strategy"]:
         from runs import victims
 
@@ -123,6 +127,7 @@ def one(
     # Torch takes seconds to import: the user has read the first line by then. Matplotlib waits until there is something to draw.
     with progress.starting(f"{config.named(request, 'strategy')[0]} on {config.named(request, 'scenario')[0]}: starting"), importing():
         from runs.engine import DivergenceError, InterruptedRunError
+        from runs.parallel.ranks import LostError
         from runs.plan import make_plan
         from runs.simulation import carry_out
 
@@ -136,10 +141,11 @@ def one(
     try:
         before()
         result = carry_out(plan, folder, resume=resume, progress=progress)
-        with importing():
-            from runs import plots
+        if launch.rank() == 0:
+            with importing():
+                from runs import plots
 
-        plots.draw(folder)
+            plots.draw(folder)
     except InterruptedRunError:
         raise StoppedError(f"interrupted; everything is saved: go on with {again}", stopping.INTERRUPTED) from None
     except KeyboardInterrupt:
@@ -148,6 +154,8 @@ def one(
         lower = f"--out NEW --set train.learning_rate={plan.train.learning_rate / 10:g}"
         line = f"{error}; the last good checkpoint is {folder / 'checkpoint.pt'}; begin again with a lower rate: {lower}"
         raise StoppedError(line, stopping.STOPPED) from None
+    except LostError as error:
+        raise StoppedError(f"{error}; {stopping.going_on(folder, again)}", stopping.STOPPED) from None
     except OSError as error:
         raise StoppedError(f"{stopping.in_words(error)}; {stopping.going_on(folder, again)}", stopping.STOPPED) from error
     return result
@@ -163,13 +171,17 @@ def resume(folder: Path, *, quiet: bool) -> None:
     Raises:
         UserError: there is no run, or it is over.
     """
+    quiet = quiet or launch.rank() > 0
     console = terminal.console(quiet)
     if (folder / "sweep.yaml").exists():
         from runs.sweep import sweeping
 
+        launch.refuse("several")
         sweeping.go_on(folder, sweeping.How(quiet=quiet))
         return
     asked = seeds.found(folder)
+    if asked:
+        launch.refuse("several")
     if asked is None and not (folder / "config.yaml").exists():
         raise UserError(f"{folder} holds no run; name the directory that was printed when it began")
     if asked is not None:

@@ -11,6 +11,7 @@ import torch
 from runs import checkpoints, config, controls
 from runs.controls import Controls
 from runs.interrupts import Interrupts
+from runs.parallel import launch
 from runs.plan import Plan, make_plan
 from runs.recording.store import Store, load_checkpoint
 from runs.result import RunResult, put_together
@@ -97,7 +98,7 @@ def carry_out(plan: Plan, out: Path | None, *, resume: bool, progress: Progress)
     Returns:
         The result.
     """
-    store = Store(out, plan.resolved, resume=resume) if out else None
+    store = Store(out, plan.resolved, resume=resume) if out and launch.rank() == 0 else None
     if plan.device.type == "cuda":
         torch.backends.cudnn.deterministic = True
         torch.cuda.reset_peak_memory_stats(plan.device)

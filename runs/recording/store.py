@@ -20,6 +20,7 @@ from typing import Any
 from filelock import BaseFileLock, FileLock, Timeout
 
 from runs import config
+from runs.parallel import launch
 from runs.recording import files
 from runs.recording.code import code
 from scenarios.errors import UserError, shortened
@@ -110,7 +111,7 @@ class Store:
         known = {name: list(before[name]) for name in ("resumed_from", "earlier") if isinstance(before.get(name), list)}
         history = {"resumed_from": [*known.get("resumed_from", ()), *others], "earlier": [*known.get("earlier", ()), was]}
         files.write_json(path, {**now, **{name: entries for name, entries in history.items() if entries}})
-        return differences({name: before.get(name) for name in DECISIVE}, {name: now[name] for name in DECISIVE})
+        return differences({name: before.get(name) for name in DECISIVE}, {name: now.get(name) for name in DECISIVE})
 
     @property
     def metrics(self) -> Path:
@@ -147,7 +148,7 @@ class Store:
         files.write_tensors(self.folder / "checkpoint.pt", state)
 
 
-DECISIVE = ("threads", "device", "torch", "numpy")
+DECISIVE = ("threads", "device", "torch", "numpy", "processes")
 """Entries of the environment on which the last bits of a number depend."""
 
 
@@ -290,6 +291,7 @@ def environment(data: Mapping[str, Any], device: Any) -> dict[str, Any]:
         "platform": platform.platform(),
         "device": {"type": device.type, "name": name, "capability": torch.backends.cpu.get_cpu_capability()},
         "threads": torch.get_num_threads(),
+        **({"processes": launch.size()} if launch.size() > 1 else {}),
         "data": dict(data),
         "started": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
     }

@@ -8,6 +8,7 @@ from typing import Any
 
 from runs import config
 from runs.flags import whole
+from runs.parallel import launch
 
 
 def sweep(
@@ -47,6 +48,7 @@ def sweep(
         return False
     from runs.sweep import sweeping
 
+    launch.refuse("several")
     how = sweeping.How(jobs=whole(jobs, "--jobs", 1), dry_run=dry_run, quiet=quiet)
     sweeping.run(found, out or sweeping.folder_of(found), how)
     return True
@@ -75,6 +77,7 @@ def sweep_file(
     """
     from runs.sweep import specification, sweeping
 
+    launch.refuse("several")
     jobs, threads = (whole(numbers.get(name), f"--{name}", 1) for name in ("jobs", "threads"))
     how = sweeping.How(jobs=jobs, threads=threads, executor=executor, address=address, dry_run=dry_run, quiet=quiet)
     sweeping.run(specification.read(file), out or Path("simulations") / file.stem, how)
