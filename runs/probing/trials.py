@@ -1,7 +1,7 @@
 """Trials carried out: together where their networks allow it, else by the engine, one after another or in worker processes.
 
-Fully connected networks without batch norm of one shape are stacked: a step of all trials is a handful of batched products. Where the
-first trials' weights would no longer fit into the processor's cache, the stack is cut into several.
+Fully connected networks without batch norm of one shape are stacked (`runs.probing.stack`), and so are heads on whatever trunk that is not
+trained. Where a stack would outgrow the processor's cache, it is cut into several.
 """
 
 from __future__ import annotations
@@ -13,19 +13,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from metrics.accuracy import correct
 from runs.engine import DivergenceError, Engine, InterruptedRunError, Position
+from runs.probing.stack import Stack, stackable, trained_bytes
 from runs.showing.progress import Progress
 from scenarios.random import Randomness
-from strategies.networks.network import Network
-from strategies.networks.unit import Unit
 from strategies.phase import TrainConfig
 from strategies.probes.trial import Retraining, Trial
 
-STACK_BYTES = 12 * 2**20
-"""The most bytes of parameters that are trained in one stack."""
+STACK_BYTES = 3 * 2**19
+"""The most bytes of parameters that are trained in one stack on a processor: with gradients and momentum about its cache."""
 TEST_BATCH = 1000
 
 
@@ -68,36 +67,21 @@ def carry_out(trials: Sequence[Trial], *, batched: bool = True, workers: int = 1
     """
     alone = list(trials)
     if batched:
-        alone = [trial for trial in trials if not stackable(trial.network)]
+        alone = [trial for trial in trials if not stackable(trial)]
         groups: dict[Any, list[Trial]] = defaultdict(list)
         for trial in trials:
-            if stackable(trial.network):
+            if stackable(trial):
                 groups[_shape(trial)].append(trial)
         for group in groups.values():
-            each = sum(parameter.nbytes for parameter in group[0].parameters())
-            size = max(1, STACK_BYTES // each)
+            cut = next(group[0].network.parameters()).device.type == "cpu"
+            size = max(1, STACK_BYTES // trained_bytes(group[0])) if cut else len(group)
             for start in range(0, len(group), size):
-                _together(group[start : start + size], stopping)
+                Stack(group[start : start + size]).carry_out(stopping)
     if workers > 1 and len(alone) > 1:
         _in_processes(alone, workers, stopping)
     else:
         for trial in alone:
             one(trial, stopping)
-
-
-def stackable(network: Network) -> bool:
-    """Whether networks like this one can be trained in a stack: linear layers and ReLU in a row, without state besides parameters.
-
-    Args:
-        network: the network.
-
-    Returns:
-        True or false.
-    """
-    backbone = network.backbone
-    layers = [layer.layer if isinstance(layer, Unit) and layer.norm is None else layer for layer in backbone.children()]
-    plain = all(type(block) is nn.Linear for block in network.head.blocks)
-    return plain and isinstance(backbone, nn.Sequential) and all(isinstance(layer, (nn.Linear, nn.ReLU, nn.Flatten)) for layer in layers)
 
 
 def one(trial: Trial, stopping: Callable[[], bool] = lambda: False) -> None:
@@ -153,91 +137,3 @@ def _shape(trial: Trial) -> tuple[Any, ...]:
     lengths = tuple(steps for steps, _ in trial.rates)
     objects = (id(trial.examples), id(trial.test), id(trial.teacher))
     return shapes, tuple(trial.order.shape), told, lengths, objects
-
-
-def _together(trials: list[Trial], stopping: Callable[[], bool]) -> None:
-    first = trials[0]
-    first.network.train()
-    names = [name for name, _ in first.network.named_parameters()]
-    # Weights lie as [in, out], so that the products' gradients come out in the layout that the fused step reads.
-    stacked = {name: torch.stack([trial.network.get_parameter(name).detach().t() for trial in trials]).contiguous() for name in names}
-    moved = [name for name in names if first.trained == "all" or name.startswith("head.")]
-    for name in moved:
-        stacked[name].requires_grad_()
-    velocity = {name: torch.zeros_like(stacked[name]) for name in moved}
-    for trial in trials:
-        trial.accuracies.clear()
-    orders = torch.stack([trial.order for trial in trials]).to(first.examples.rows.device)
-    for step in range(orders.shape[1] + 1):
-        if step in first.looks:
-            for trial, accuracy in zip(trials, _accuracies(trials, stacked)):
-                trial.accuracies.append(accuracy)
-        if step == orders.shape[1]:
-            break
-        if stopping():
-            raise InterruptedRunError
-        rates = [trial.rate_after(step) for trial in trials]
-        if step and rates != [trial.rate_after(step - 1) for trial in trials]:
-            # As the engine does, which makes a new optimiser for a new rate.
-            velocity = {name: torch.zeros_like(stacked[name]) for name in moved}
-        _step(trials, stacked, moved, velocity, orders[:, step], rates)
-    with torch.no_grad():
-        for index, trial in enumerate(trials):
-            for name in moved:
-                trial.network.get_parameter(name).copy_(stacked[name][index].t())
-
-
-def _step(
-    trials: list[Trial], stacked: dict[str, Tensor], moved: list[str], velocity: dict[str, Tensor], order: Tensor, rates: list[float]
-) -> None:
-    first = trials[0]
-    batch = first.examples.batch(order.flatten())
-    shape = order.shape
-    x = batch.x.view(*shape, *batch.x.shape[1:])
-    taught = None if first.teacher is None else first.teacher(batch.x).view(*shape, -1)
-    logits = _forward(first, stacked, x)
-    loss = first.loss(logits, (batch.y - first.first).view(shape), taught).sum()
-    gradients = torch.autograd.grad(loss, [stacked[name] for name in moved])
-    for each, rate in enumerate(rates):
-        # One kernel for all of a trial's parameters, one pass over them; rates differ by trial.
-        torch._fused_sgd_(
-            [stacked[name].detach()[each] for name in moved],
-            [gradient[each] for gradient in gradients],
-            [velocity[name][each] for name in moved],
-            weight_decay=first.weight_decay,
-            momentum=first.momentum,
-            lr=rate,
-            dampening=0.0,
-            nesterov=False,
-            maximize=False,
-            is_first_step=False,
-        )
-
-
-def _forward(trial: Trial, stacked: dict[str, Tensor], x: Tensor) -> Tensor:
-    # [T, B, ...], or [B, ...] for all alike; to [T, B, outputs].
-    count = len(next(iter(stacked.values())))
-    flowing = x.flatten(2) if x.dim() == 5 else x.flatten(1).expand(count, -1, -1)
-    with torch.set_grad_enabled(torch.is_grad_enabled() and trial.trained == "all"):
-        for name, layer in trial.network.backbone.named_children():
-            if isinstance(layer, Unit):
-                flowing = _linear(flowing, stacked, f"backbone.{name}.layer")
-            elif isinstance(layer, nn.ReLU):
-                flowing = flowing.relu()
-    blocks = [_linear(flowing, stacked, f"head.blocks.{index}") for index in range(len(trial.network.head.blocks))]
-    return blocks[0] if len(blocks) == 1 else torch.cat(blocks, -1)
-
-
-def _linear(x: Tensor, stacked: dict[str, Tensor], name: str) -> Tensor:
-    return torch.baddbmm(stacked[f"{name}.bias"][:, None], x, stacked[f"{name}.weight"])
-
-
-def _accuracies(trials: list[Trial], stacked: dict[str, Tensor]) -> list[float]:
-    first = trials[0]
-    right = torch.zeros(len(trials), dtype=torch.int64)
-    with torch.no_grad():
-        for start in range(0, len(first.test), TEST_BATCH):
-            batch = first.test.batch(slice(start, start + TEST_BATCH))
-            answers = _forward(first, stacked, batch.x)[..., : first.classes].argmax(-1)
-            right += (answers == batch.y - first.first).sum(1).cpu()
-    return (right.double() / len(first.test)).tolist()

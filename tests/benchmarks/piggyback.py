@@ -1,19 +1,10 @@
-"""Many small retrainings: together as one stack, against one after another by the engine; MLP on a CPU, processor time of one thread.
+"""Many small retrainings: together as one stack, against one after another by the engine; MLP on a CPU.
 
-    python -m tests.benchmarks.piggyback [--scenario transfer-split-digits] [--hidden 64,64] [--steps 200] [--subsets 3]
+    python -m tests.benchmarks.piggyback [--scenario transfer-split-digits] [--hidden 256,256] [--per-class 20] [--threads 1] [--rounds 3]
 
-Twelve trials (3 subsets of 20 per class, 4 rates), batches of 32, two tests of 180 to 300 images each.
-
-Measured (one thread of a 2-core Xeon at 2.5 GHz that had other work to do; torch 2.15; the second of two rounds):
-
-    scenario                 hidden      one by one   together   ratio
-    transfer-split-digits    64,64       1.52 s       0.28 s     5.4
-    transfer-split-digits    256,256     2.33 s       1.21 s     1.9
-    transfer-split-mnist     256,256     3.91 s       2.59 s     1.5
-
-What stacking saves is the time between operations, about 0.5 ms a step and trial. A step of 784-256-256 on 32 images is 38 million
-multiply-adds and 1.1 MB of parameters, gradients and momentum each: the products themselves are most of its time, and no stack makes them
-fewer. So the ratio falls as the network grows.
+Twelve trials (3 subsets, 4 rates), 200 steps of 32 images, tests of at most 300 images after 100 and 200 steps. Both forms are timed in
+turn, in one process; the medians of the rounds are printed, in seconds of the processor and of the clock, and how many floating-point
+operations a second that is if each did what the engine does, beside `torch.mm` on the same layers. `docs/disposal.md` has the measurements.
 """
 
 from __future__ import annotations
@@ -21,6 +12,7 @@ from __future__ import annotations
 import argparse
 import copy
 import time
+from statistics import median
 
 import torch
 
@@ -34,7 +26,7 @@ from strategies.probes.trial import Trial
 RATES = (0.1, 0.03, 0.01, 0.001)
 
 
-def make(name: str, hidden: tuple[int, ...], steps: int, count: int) -> list[Trial]:
+def make(name: str, hidden: tuple[int, ...], steps: int, count: int, per_class: int) -> list[Trial]:
     """Trials of one network."""
     stream = scenarios.make(name)
     source = stream.experiences[0]
@@ -45,7 +37,7 @@ def make(name: str, hidden: tuple[int, ...], steps: int, count: int) -> list[Tri
     test = source.test.select(torch.randperm(len(source.test), generator=generator)[:shown])
     made = []
     for _ in range(count):
-        order = subsets.orders(subsets.per_class(source.train, 20, generator), 32, steps, generator)
+        order = subsets.orders(subsets.per_class(source.train, per_class, generator), 32, steps, generator)
         fresh = piggybackers.with_fresh_head(network, len(source.outputs), generator)
         for rate in RATES:
             told = {"examples": source.train, "order": order, "test": test, "first": 0, "looks": (steps // 2, steps)}
@@ -53,24 +45,50 @@ def make(name: str, hidden: tuple[int, ...], steps: int, count: int) -> list[Tri
     return made
 
 
+def operations(trial: Trial) -> int:
+    """Floating-point operations of a trial's products as the engine makes them: forward, and backward by weights and inputs."""
+    sizes = [parameter.numel() for parameter in trial.network.parameters() if parameter.dim() == 2]
+    trained = trial.order.numel() * (3 * sum(sizes) - sizes[0])
+    return 2 * (trained + len(trial.looks) * len(trial.test) * sum(sizes))
+
+
+def products(hidden: tuple[int, ...]) -> float:
+    """Operations a second of `torch.mm` at 32 images and the first two widths, its weights in the cache."""
+    x, weight, out = torch.randn(32, hidden[0]), torch.randn(hidden[0], hidden[-1]), torch.empty(32, hidden[-1])
+    best = float("inf")
+    for _ in range(20):
+        clock = time.perf_counter()
+        for _ in range(50):
+            torch.mm(x, weight, out=out)
+        best = min(best, (time.perf_counter() - clock) / 50)
+    return 2 * x.numel() * weight.shape[1] / best
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--scenario", default="transfer-split-digits")
-    parser.add_argument("--hidden", default="64,64")
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--subsets", type=int, default=3)
+    parser.add_argument("--hidden", default="256,256")
+    parser.add_argument("--per-class", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(asked.threads)
     hidden = tuple(map(int, asked.hidden.split(",")))
-    for _ in range(2):
-        spent = []
-        for batched in (False, True):
-            todo = make(asked.scenario, hidden, asked.steps, asked.subsets)
-            clock = time.process_time()
+    spent: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
+    trials.carry_out(make(asked.scenario, hidden, 20, 1, asked.per_class))
+    for _ in range(asked.rounds):
+        for batched, found in spent.items():
+            todo = make(asked.scenario, hidden, 200, 3, asked.per_class)
+            clocks = time.process_time(), time.perf_counter()
             trials.carry_out(todo, batched=batched)
-            spent.append(time.process_time() - clock)
-        print(f"{len(todo)} trials: {spent[0]:.2f} s one by one, {spent[1]:.2f} s together, ratio {spent[0] / spent[1]:.1f}")
+            found.append((time.process_time() - clocks[0], time.perf_counter() - clocks[1]))
+    work = sum(map(operations, todo)) / 1e9
+    (alone, alone_wall), (stacked, stacked_wall) = (tuple(map(median, zip(*found))) for found in spent.values())
+    print(f"{asked.scenario} {asked.hidden}, {asked.per_class} per class, {asked.threads} threads, {work:.0f} billion operations")
+    print(f"processor: {alone:.2f} s one by one, {stacked:.2f} s together, ratio {alone / stacked:.1f}")
+    print(f"clock:     {alone_wall:.2f} s one by one, {stacked_wall:.2f} s together, ratio {alone_wall / stacked_wall:.1f}")
+    print(f"GFLOP/s:   {work / alone:.0f} one by one, {work / stacked:.0f} together, {products(hidden) / 1e9:.0f} torch.mm")
 
 
 if __name__ == "__main__":

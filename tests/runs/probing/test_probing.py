@@ -19,6 +19,7 @@ from runs.engine import InterruptedRunError
 from runs.plan import make_plan
 from runs.probing import cache, trials
 from runs.probing.probing import Probing, check
+from runs.probing.stack import stackable
 from runs.showing.progress import Progress
 from runs.simulation import carry_out, take_up
 from scenarios.errors import UserError
@@ -45,38 +46,68 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("PALIMPSEST_CACHE", str(tmp_path / "cache"))
 
 
-def some(kind, count=5, trained="all", **options):
+def some(kind, count=5, trained="all", each=4, teacher=None, **options):
     source = scenarios.make("transfer-split-digits").experiences[0]
     component, _ = networks.load(kind)
     made = build(kind, component.Config(**options), (1, 8, 8), [source.outputs], 0)
     test = source.test.select(torch.arange(0, len(source.test), 4))
     found = []
+
+    def answers(x):
+        with torch.no_grad():
+            return teacher(made.eval().features(x))
+
     for seed in range(count):
-        generator = torch.Generator().manual_seed(seed)
-        order = subsets.orders(subsets.per_class(source.train, 4, generator), 8, 10, generator)
+        # Two rates to a subset: these share its products.
+        generator = torch.Generator().manual_seed(seed // 2)
+        order = subsets.orders(subsets.per_class(source.train, each, generator), 8, 10, generator)
         fresh = piggybackers.with_fresh_head(made, 5, generator)
+        if teacher is not None:
+            piggybackers.beside(fresh, teacher)
         rates = ((3, 0.01 * (seed + 1)), (7, 0.1 * (seed + 1)))
         told = {"examples": source.train, "order": order, "test": test, "first": 0, "rates": rates, "looks": (4, 10)}
+        told["teacher"] = None if teacher is None else answers
         found.append(Trial(network=fresh, classes=5, trained=trained, **told))
     return found
 
 
 @pytest.mark.parametrize("trained", ["all", "head"])
-def test_together_as_one_by_one(trained, monkeypatch):
-    monkeypatch.setattr(trials, "STACK_BYTES", 3 * 4 * (64 * 12 + 12 + 12 * 5 + 5))
-    alone, stacked = (some("mlp", trained=trained, hidden=(12,)) for _ in range(2))
+@pytest.mark.parametrize("each", [4, 20])
+@pytest.mark.parametrize("distil", [False, True])
+def test_together_as_one_by_one(trained, each, distil, monkeypatch):
+    # 20 images in terms of which the first layer is told, and 100, more than the 64 inputs it has; in stacks of three.
+    monkeypatch.setattr(trials, "STACK_BYTES", 3 * 4 * (64 * 12 + 12 + 12 * 7 + 7 + 12 * 12 + 12) if trained == "all" else 3 * 4 * 13 * 7)
+    torch.manual_seed(0)
+    teacher = torch.nn.Linear(12, 2) if distil else None
+    alone, stacked = (some("mlp", trained=trained, each=each, teacher=teacher, hidden=(12, 12)) for _ in range(2))
+    before = [parameter.clone() for parameter in stacked[0].network.backbone.parameters()]
     trials.carry_out(alone, batched=False)
+    monkeypatch.setattr(trials, "one", lambda *_: pytest.fail("not stacked"))
     trials.carry_out(stacked, batched=True)
     for one, other in zip(alone, stacked):
         assert one.accuracies == other.accuracies and len(one.accuracies) == 2
         for first, second in zip(one.network.parameters(), other.network.parameters()):
             assert torch.allclose(first, second, atol=1e-5)
     assert not torch.allclose(stacked[0].network.head.blocks[0].weight, stacked[1].network.head.blocks[0].weight)
+    after = list(stacked[0].network.backbone.parameters())
+    assert all(torch.equal(*pair) for pair in zip(before, after)) is (trained == "head")
+
+
+def test_a_head_on_any_trunk_that_is_not_trained_is_stacked_and_agrees_with_the_engine():
+    options = {"channels": (4,), "count": 3, "trained": "head"}
+    alone, stacked = (some("conv", **options) for _ in range(2))
+    trials.carry_out(alone, batched=False)
+    trials.carry_out(stacked)
+    assert stackable(stacked[0])
+    for one, other in zip(alone, stacked):
+        assert one.accuracies == other.accuracies
+        assert torch.allclose(one.network.head.blocks[0].weight, other.network.head.blocks[0].weight, atol=1e-5)
+        assert equal(one.network.backbone.state_dict(), other.network.backbone.state_dict())
 
 
 def test_a_convolutional_network_is_not_stacked_and_worker_processes_give_what_the_engine_gives():
     alone, remote = (some("conv", 2, channels=(4,)) for _ in range(2))
-    assert not trials.stackable(alone[0].network)
+    assert not stackable(alone[0])
     trials.carry_out(alone)
     trials.carry_out(remote, workers=2)
     assert [trial.accuracies for trial in alone] == [trial.accuracies for trial in remote]
