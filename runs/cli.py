@@ -210,11 +210,13 @@ def recipe(
     results: Annotated[Path | None, typer.Option(help="Write the results of all records into this file; nothing is run.")] = None,
 ) -> None:
     """Run what has no record of a published experiment, record it, and set its numbers beside the paper's."""
+    from runs.recording import pages
     from runs.recording import recipe as recipes
     from runs.recording import results as recorded
 
     if results:
         recorded.refresh(file=results, readme=results.with_name("README.md"))
+        pages.refresh(results.with_name("docs"))
     elif name is None:
         for each in recipes.names():
             typer.echo(f"{each:<32} {recipes.read(each)['title']}")

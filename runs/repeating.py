@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from runs.parallel import launch
+from runs.recording import pages, records, results
 from runs.recording import recipe as recipes
-from runs.recording import records, results
 from runs.recording.code import code
 from runs.recording.rows import missing
 from runs.session import one
@@ -60,5 +60,6 @@ def recipe(name: str, out: Path | None, data_root: Path | None, scale: str, *, r
     finally:
         if todo and home == records.FOLDER:
             results.refresh()
+            pages.refresh()
     results.show(content, records.read(name, home), scale, console)
     console.print(f"records in {home / name}.jsonl")

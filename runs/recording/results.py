@@ -197,6 +197,25 @@ def _unit(metric: str) -> tuple[float, int, str]:
     return (2**-20, 0, " MiB") if metric.endswith("bytes") else (100, 2, "")
 
 
+def side_by_side(rows: Sequence[Row]) -> list[str]:
+    """Write a table without its records: a line for each number where one of them is published, else a line for each run.
+
+    Args:
+        rows: of one recipe.
+
+    Returns:
+        Lines of Markdown.
+    """
+    if all(row.paper is None for row in rows):
+        return _wide(rows, _seconds_of)
+    lines = ["| run | metric | ours | seeds | published | verdict |", "|---|---|---|---|---|---|"]
+    return lines + [
+        f"| {' | '.join((row.shown, row.metric, ours(row), _seeds(row), _published(row), row.verdict))} |"
+        for row in rows
+        if row.spread or row.paper is not None
+    ]
+
+
 def _claim(name: str, scale: str, row: Row) -> str:
     # One line of the table of all published numbers.
     margin = "" if row.margin is None else f"± {100 * row.margin:g}"

@@ -132,6 +132,18 @@ def test_their_si_measures_nothing_on_a_cpu_as_our_documentation_says():
     assert torch.equal(weights(theirs), weights(simulate("avalanche:Naive", "task")))
 
 
+def test_their_icarl_cannot_tell_classes_from_their_mirror_images_as_our_documentation_says():
+    left, right = torch.zeros(2, 1, 1, 2), torch.zeros(2, 1, 1, 2)
+    left[..., 0], right[..., 1] = 1.0, 1.0
+    plugin = library("avalanche.training.supervised.icarl")._ICaRLPlugin(4, None, True)
+    plugin.x_memory, plugin.y_memory, plugin.embedding_size = [left, right], [[0, 0], [1, 1]], 2
+    means = {}
+    model = SimpleNamespace(feature_extractor=torch.nn.Flatten(), eval_classifier=SimpleNamespace(replace_class_means_dict=means.update))
+    benchmark = SimpleNamespace(n_classes_per_exp=[2])
+    plugin.compute_class_means(SimpleNamespace(device="cpu", model=model, experience=SimpleNamespace(benchmark=benchmark)))
+    assert torch.allclose(means[0], torch.full((2,), 0.5**0.5)) and torch.equal(means[0], means[1])
+
+
 def test_a_plug_in_hangs_on_naive_as_in_their_strategy_of_its_name():
     hung = simulate({"name": "avalanche:Naive", "plugins.ReplayPlugin.mem_size": 20}, "task")
     own = simulate({"name": "avalanche:Replay", "options.mem_size": 20}, "task")
