@@ -189,8 +189,8 @@ def refresh(docs: Path = DOCS, folder: Path | None = None) -> list[Path]:
             continue
         parts = gathered(page, folder)
         content = file.read_text(encoding="utf-8")
-        own = f"{BEGIN}\n\n{written(page, parts, folder)}\n{END}"
-        changed = re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _, own=own: own, content, flags=re.DOTALL)
+        before, own, behind = content.partition(BEGIN)[0], written(page, parts, folder), content.partition(END)[2]
+        changed = f"{before}{BEGIN}\n\n{own}\n{END}{behind}"
         shown_now = panels(parts)
         if shown_now and (changed != content or not figure.exists()):
             from runs.plots import published, style
