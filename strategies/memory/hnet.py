@@ -8,6 +8,7 @@ autoencoder learns its images, and the one with the least squared error names th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from scenarios.experience import Batch, Experience
 from strategies.base import Setup
 from strategies.memory.hnet_options import IndexOptions
 from strategies.networks.generative import Autoencoder, initialised
+from strategies.networks.packed import Packed
 from strategies.phase import Optimizer, Phase, Step, Update
 
 
@@ -39,14 +41,14 @@ class IndexModule(ABC):
         self.num_tasks = len(setup.scenario)
         storage = setup.scenario.experiences[0].train.storage
         self.scale, self.shift, self.dtype = storage.scale, storage.shift, next(setup.build_network().parameters()).dtype
-        self.networks = self.build().to(setup.device, self.dtype)
+        self.networks = self.build().to(setup.device)
 
     @abstractmethod
     def build(self) -> nn.ModuleDict:
         """Make the networks for all tasks.
 
         Returns:
-            The networks; each list has one for each task.
+            The networks; what is kept from task to task is in lists of packed ones.
         """
 
     @abstractmethod
@@ -94,7 +96,7 @@ class IndexModule(ABC):
         Returns:
             Bytes, by what they are of.
         """
-        kept = {name: nn.ModuleList(list(part)[:learned]) for name, part in self.networks.items() if isinstance(part, nn.ModuleList)}
+        kept = {name: nn.ModuleList(part[:learned]) for name, part in self.networks.items() if isinstance(part, nn.ModuleList)}
         return {name: sum(value.nbytes for value in part.state_dict().values()) for name, part in kept.items()}
 
     def samples(self, learned: int, number: int) -> Tensor | None:
@@ -110,7 +112,10 @@ class IndexModule(ABC):
         return None
 
     def _new(self, make: Any, *purpose: str | int) -> nn.Module:
-        return initialised(make, self.randomness.key("h-net", *purpose))
+        return initialised(make, self.randomness.key("h-net", *purpose)).to(self.dtype)
+
+    def _packed(self, make: Any, *purpose: str | int) -> Packed:
+        return Packed(self._new(make, *purpose), self.options.index_storage)
 
 
 def as_pictures(images: Tensor) -> Tensor:
@@ -134,8 +139,11 @@ class AutoencoderIndex(IndexModule):
         Returns:
             The networks.
         """
-        parts = [self._new(lambda: Autoencoder(self.shape, self.options.latent), "autoencoder", task) for task in range(self.num_tasks)]
-        return nn.ModuleDict({"autoencoders": nn.ModuleList(parts)})
+        parts = [self._packed(self._autoencoder, "autoencoder", task) for task in range(self.num_tasks)]
+        return nn.ModuleDict({"autoencoders": nn.ModuleList(parts), "learner": self._new(self._autoencoder, "autoencoder", 0)})
+
+    def _autoencoder(self) -> nn.Module:
+        return Autoencoder(self.shape, self.options.latent)
 
     def phases(self, experience: Experience) -> list[Phase]:
         """Learn to reconstruct a task's images.
@@ -146,16 +154,21 @@ class AutoencoderIndex(IndexModule):
         Returns:
             One phase.
         """
-        own = self.networks["autoencoders"][experience.index]  # type: ignore[index]
+        kept: Any = self.networks["autoencoders"]
+        learner, task = self.networks["learner"], experience.index
+
+        def begin() -> None:
+            learner.load_state_dict(self._new(self._autoencoder, "autoencoder", task).state_dict())
 
         def loss(batch: Batch) -> Step:
             images = self.images(batch.x)
-            return Step(functional.mse_loss(own(images), images))
+            return Step(functional.mse_loss(learner(images), images))
 
         adam = Optimizer(kind="adam", learning_rate=self.options.index_learning_rate)
-        update = Update(loss=loss, parameters=own.parameters, name="autoencoder", optimizer=adam)
-        source = Shuffled(experience.train, self.options.index_batch_size)
-        return [Phase(name="autoencoder", batches=source, updates=(update,), iterations=self.options.generator_iterations, fresh=True)]
+        update = Update(loss=loss, parameters=learner.parameters, name="autoencoder", optimizer=adam)
+        source, steps = Shuffled(experience.train, self.options.index_batch_size), self.options.generator_iterations
+        end = partial(kept[task].keep, learner)
+        return [Phase(name="autoencoder", batches=source, updates=(update,), iterations=steps, begin=begin, end=end, fresh=True)]
 
     def scores(self, x: Tensor, learned: int) -> Tensor:
         """The negative errors.

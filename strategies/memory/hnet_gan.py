@@ -86,29 +86,32 @@ class GanIndex(IndexModule):
     """A generator and a binary classifier for each task; the highest score names the task."""
 
     def build(self) -> nn.ModuleDict:
-        """Make generators and classifiers, and what a generator is trained with: the running mean, the critic and the encoder.
+        """Make what is kept, generators and classifiers, and what learns: a generator and its mean, critic, encoder and classifiers.
 
         Returns:
-            The networks; only those in lists are kept from task to task.
+            The networks; what is kept from task to task is in lists of packed ones.
         """
         options = self.options
+        makes = self.classifiers()
         parts = {
-            "generators": nn.ModuleList(self._new(self._generator, "generator", task) for task in range(self.num_tasks)),
-            "classifiers": self.classifiers(),
+            "generators": nn.ModuleList(self._packed(self._generator, "generator", task) for task in range(self.num_tasks)),
+            "classifiers": nn.ModuleList(self._packed(*made) for made in makes),
+            "learning": nn.ModuleDict({str(number): self._new(*made) for number, made in enumerate(makes)}),
             "critic": self._new(self._critic, "critic", 0),
+            "mean": self._new(self._generator, "generator", 0),
             "learner": RunningMean(self._new(self._generator, "generator", 0), options.generator_average),
         }
         if options.generator_reconstruction:
             parts["encoder"] = self._new(self._encoder, "encoder", 0)
         return nn.ModuleDict(parts)
 
-    def classifiers(self) -> nn.ModuleList:
-        """Make the classifiers.
+    def classifiers(self) -> list[tuple[Any, ...]]:
+        """Say what classifiers there are.
 
         Returns:
-            One for each task.
+            For each task what makes its classifier, and the purpose of its initial values.
         """
-        return nn.ModuleList(self._new(self._critic, "classifier", task) for task in range(self.num_tasks))
+        return [(self._critic, "classifier", task) for task in range(self.num_tasks)]
 
     def _generator(self) -> nn.Module:
         options = self.options
@@ -136,7 +139,8 @@ class GanIndex(IndexModule):
 
     def _generator_phase(self, experience: Experience) -> Phase:
         options, task = self.options, experience.index
-        kept, judge = self.networks["generators"][task], self.networks["critic"]  # type: ignore[index]
+        kept: Any = self.networks["generators"]
+        judge, mean = self.networks["critic"], self.networks["mean"]
         learner: Any = self.networks["learner"]
         encoder = self.networks["encoder"] if options.generator_reconstruction else None
         adam = Optimizer(kind="adam", learning_rate=options.generator_learning_rate, betas=(0.5, 0.999))
@@ -145,7 +149,8 @@ class GanIndex(IndexModule):
             judge.load_state_dict(self._new(self._critic, "critic", task).state_dict())
             if encoder is not None:
                 encoder.load_state_dict(self._new(self._encoder, "encoder", task).state_dict())
-            learner.begin(kept)
+            mean.load_state_dict(self._new(self._generator, "generator", task).state_dict())
+            learner.begin(mean)
 
         def judge_loss(batch: Any) -> Step:
             with torch.no_grad():
@@ -159,12 +164,13 @@ class GanIndex(IndexModule):
                 parameters=lambda: [*learner.module.parameters(), *(encoder.parameters() if encoder is not None else ())],
                 name="generator",
                 optimizer=adam,
-                after_step=partial(learner.add_to, kept),
+                after_step=partial(learner.add_to, mean),
             ),
         )
         noise = (2 if encoder is None else 3, options.index_batch_size, options.latent)
         source: Any = WithNoise(Shuffled(experience.train, options.index_batch_size, drop_last=True), noise)
-        return Phase(name="generator", batches=source, updates=updates, iterations=options.generator_iterations, begin=begin, fresh=True)
+        steps, end = options.generator_iterations, partial(kept[task].keep, mean)
+        return Phase(name="generator", batches=source, updates=updates, iterations=steps, begin=begin, end=end, fresh=True)
 
     def generator_loss(self, batch: Any) -> Step:
         """The non-saturating loss of the generator that is being trained, and the encoder's term where there is one.
@@ -193,13 +199,25 @@ class GanIndex(IndexModule):
         each = -(-options.index_batch_size // portions)
         pixels = (portions * each if options.index_noise else 0, *self.shape)
         source: Any = WithNoise(Shuffled(experience.train, each, drop_last=True), (task + 1, each, options.latent), pixels)
+        kept: Any = self.networks["classifiers"]
+        learning = list(cast(nn.ModuleDict, self.networks["learning"]).values())
+
+        def begin() -> None:
+            for classifier, known in zip(learning, kept):
+                classifier.load_state_dict(known.restored())
+
+        def end() -> None:
+            for classifier, known in zip(learning, kept):
+                known.keep(classifier)
+
         update = Update(
             loss=partial(self.classifier_loss, task=task),
-            parameters=self.networks["classifiers"].parameters,
+            parameters=self.networks["learning"].parameters,
             name="index",
             optimizer=Optimizer(kind="adam", learning_rate=options.index_learning_rate, schedule=Schedule(kind="cosine")),
         )
-        return Phase(name="index", batches=source, updates=(update,), iterations=options.index_iterations, fresh=True)
+        steps = options.index_iterations
+        return Phase(name="index", batches=source, updates=(update,), iterations=steps, begin=begin, end=end, fresh=True)
 
     def mixture(self, batch: NoisyBatch, task: int) -> tuple[Tensor, Tensor]:
         """Images of all tasks, with noise on their pixels: generated ones and, if they are to be seen, real ones of the newest.
@@ -230,7 +248,7 @@ class GanIndex(IndexModule):
         Returns:
             [B, C, H, W] in [-1, 1].
         """
-        return self.networks["generators"][task].eval()(noise)  # type: ignore[index]
+        return self.networks["generators"][task](noise)  # type: ignore[index]
 
     def classifier_loss(self, batch: Any, task: int) -> Step:
         """Binary cross-entropy of each classifier so far, its own task's images and all others weighing alike.
@@ -245,12 +263,12 @@ class GanIndex(IndexModule):
         images, tasks = self.mixture(batch, task)
         own = functional.one_hot(tasks, task + 1).to(images)
         weights = own / own.sum(0) + (1 - own) / (1 - own).sum(0)
-        losses = functional.binary_cross_entropy_with_logits(self._classify(images, task + 1), own, weights / 2, reduction="sum")
+        losses = functional.binary_cross_entropy_with_logits(self._classify("learning", images, task + 1), own, weights / 2, reduction="sum")
         return Step(losses / (task + 1))
 
-    def _classify(self, images: Tensor, learned: int) -> Tensor:
-        classifiers: Any = self.networks["classifiers"]
-        return torch.cat([classifiers[task](images) for task in range(learned)], 1)
+    def _classify(self, which: str, images: Tensor, learned: int) -> Tensor:
+        classifiers = list(self.networks[which].children())
+        return torch.cat([each(images) for each in classifiers[:learned]], 1)
 
     def scores(self, x: Tensor, learned: int) -> Tensor:
         """The classifiers' scores, logarithms of probabilities; one task needs none.
@@ -262,7 +280,7 @@ class GanIndex(IndexModule):
         Returns:
             [B, learned].
         """
-        return self._log_probabilities(self._classify(self.images(x), learned)) if learned > 1 else x.new_zeros(len(x), 1)
+        return self._log_probabilities(self._classify("classifiers", self.images(x), learned)) if learned > 1 else x.new_zeros(len(x), 1)
 
     def _log_probabilities(self, scores: Tensor) -> Tensor:
         return functional.logsigmoid(scores)
@@ -286,13 +304,13 @@ class GanIndex(IndexModule):
 class SoftmaxIndex(GanIndex):
     """A generator for each task, and one classifier over the tasks."""
 
-    def classifiers(self) -> nn.ModuleList:
-        """Make the classifier.
+    def classifiers(self) -> list[tuple[Any, ...]]:
+        """Say what classifier there is.
 
         Returns:
             One, of which tasks not met yet have no say.
         """
-        return nn.ModuleList([self._new(partial(self._critic, self.num_tasks), "classifier")])
+        return [(partial(self._critic, self.num_tasks), "classifier")]
 
     def classifier_loss(self, batch: Any, task: int) -> Step:
         """Cross-entropy over the tasks so far, each weighing alike.
@@ -306,11 +324,11 @@ class SoftmaxIndex(GanIndex):
         """
         images, tasks = self.mixture(batch, task)
         weights = 1 / torch.bincount(tasks, minlength=task + 1).to(images)
-        return Step(functional.cross_entropy(self._classify(images, task + 1), tasks, weights))
+        return Step(functional.cross_entropy(self._classify("learning", images, task + 1), tasks, weights))
 
-    def _classify(self, images: Tensor, learned: int) -> Tensor:
-        classifiers: Any = self.networks["classifiers"]
-        return classifiers[0](images)[:, :learned]
+    def _classify(self, which: str, images: Tensor, learned: int) -> Tensor:
+        (classifier,) = self.networks[which].children()
+        return classifier(images)[:, :learned]
 
     def _log_probabilities(self, scores: Tensor) -> Tensor:
         return scores.log_softmax(1)

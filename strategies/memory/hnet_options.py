@@ -8,6 +8,7 @@ from typing import Any, Literal
 from scenarios.errors import UserError
 from scenarios.options import option
 from strategies.networks.generative import Kind
+from strategies.networks.packed import Storage
 
 IndexKind = Literal["gan", "softmax", "autoencoder", "oracle"]
 Images = Literal["generated", "both"]
@@ -32,6 +33,7 @@ class IndexOptions:
         index_confidence: weight of the C-net's confidence in the scores.
         index_batch_size: images a step.
         index_learning_rate: Adam's step size for classifiers, where a phase begins, and for autoencoders.
+        index_storage: how finished networks are kept.
     """
 
     index_network: Kind = "mlp"
@@ -48,6 +50,7 @@ class IndexOptions:
     index_confidence: float = 4.0
     index_batch_size: int = 64
     index_learning_rate: float = 2e-3
+    index_storage: Storage = "int8"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +83,8 @@ class HnetCnetConfig:
         index_batch_size: images a step, of the H-net; 64 unless given.
         index_learning_rate: Adam's step size for classifiers (falling along half a cosine) and autoencoders; 2e-3 unless given
             (autoencoder: 1e-3).
+        index_storage: how what the H-net keeps of a task is stored, in memory and in checkpoints: int8 (a scale for each row of a weight; the
+            rest float16; default), float16 or float32 (as it was computed); networks are restored whenever they are used.
     """
 
     index: IndexKind | None = None
@@ -99,13 +104,14 @@ class HnetCnetConfig:
     index_confidence: float | None = option(None, low=0)
     index_batch_size: int | None = option(None, low=2)
     index_learning_rate: float | None = option(None, low=0)
+    index_storage: Storage | None = None
 
 
 EVERY = frozenset(each.name for each in fields(IndexOptions))
 READS: dict[str, frozenset[str]] = {
     "gan": EVERY,
     "softmax": EVERY,
-    "autoencoder": frozenset({"latent", "generator_iterations", "index_pool", "index_batch_size", "index_learning_rate"}),
+    "autoencoder": frozenset({"latent", "generator_iterations", "index_pool", "index_batch_size", "index_learning_rate", "index_storage"}),
     "oracle": frozenset(),
 }
 """Kind of index to the options of the H-net that it reads."""

@@ -11,8 +11,9 @@ from strategies.memory.hnet_cnet import MODULES
 from strategies.memory.hnet_gan import NoisyBatch, WithNoise
 from strategies.memory.hnet_options import HnetCnetConfig, IndexOptions, in_force, resolve
 from strategies.networks.generative import RunningMean, critic, generator, initialised
+from strategies.networks.packed import Packed
 from strategies.phase import TrainConfig
-from tests.strategies.driver import equal, make_setup, prepared, run_stream, tiny_scenario
+from tests.strategies.driver import equal, make_setup, prepared, run_experience, run_stream, tiny_scenario
 
 QUICK = {"index_width": 32, "latent": 8, "generator_iterations": 120, "index_iterations": 60, "index_batch_size": 24}
 
@@ -138,7 +139,9 @@ def test_each_task_begins_with_its_own_new_critic_encoder_and_generator():
         index.phases(setup.scenario.experiences[task])[0].begin()
         seen.append({name: index.networks[name].state_dict() for name in ("critic", "encoder")})
         seen[-1] = {name: {key: value.clone() for key, value in state.items()} for name, state in seen[-1].items()}
-        assert equal(index.networks["learner"].module.state_dict(), index.networks["generators"][task].state_dict())
+        assert equal(index.networks["learner"].module.state_dict(), index.networks["mean"].state_dict())
+        own = Packed(index.networks["mean"], "int8").state_dict()
+        assert equal(own, index.networks["generators"][task].state_dict())
     for name in ("critic", "encoder"):
         assert not any(value.eq(7).all() for state in seen for key, value in state[name].items() if "weight" in key)
         assert not torch.equal(seen[0][name]["1.weight"], seen[1][name]["1.weight"])
@@ -172,7 +175,7 @@ def test_the_generators_loss_is_the_gans_and_the_encoders_term():
 def test_what_an_index_goes_by_is_what_it_reads_with_defaults_that_suit_setting_and_images():
     kind, options = resolve(HnetCnetConfig(index="autoencoder", latent=5), "class", (1, 28, 28))
     wanted = {"latent": 5, "generator_iterations": 1000, "index_pool": 1, "index_batch_size": 64, "index_learning_rate": 1e-3}
-    assert in_force(kind, options) == wanted
+    assert in_force(kind, options) == {**wanted, "index_storage": "int8"}
     pools = [resolve(HnetCnetConfig(), "class", (1, size, 28))[1].index_pool for size in (8, 15, 16, 28)]
     assert pools == [1, 1, 2, 2]
     assert [resolve(HnetCnetConfig(), setting, (1, 28, 28))[0] for setting in ("task", "domain", "class")] == ["oracle", "gan", "gan"]
@@ -259,3 +262,29 @@ def test_bytes_are_those_of_what_is_kept():
     kept = index.bytes(2)
     one = sum(value.nbytes for value in index.networks["generators"][0].state_dict().values())
     assert kept["generators"] == 2 * one and set(kept) == {"generators", "classifiers"}
+    weights, norms, biases = 32 * (8 + 2) + 32 * (32 + 2) + 64 * (32 + 2), 2 * (4 * 2 * 32 + 8), 2 * 64
+    assert one == weights + norms + biases
+    assert kept["classifiers"] == 2 * (32 * (64 + 2) + 32 * (32 + 2) + (32 + 2) + 2 * (32 + 32 + 1))
+    plain = module("gan", index_storage="float32").bytes(2)
+    halved = module("gan", index_storage="float16").bytes(2)
+    assert 3 * sum(kept.values()) < sum(plain.values()) < 2 * sum(halved.values()) < 2.02 * sum(plain.values())
+
+
+@pytest.mark.parametrize("kind", ["gan", "softmax", "autoencoder"])
+def test_finished_networks_are_kept_rounded_and_learning_goes_on_from_there(kind):
+    setup = make_setup(tiny_scenario("class"), train=TrainConfig(epochs=1, batch_size=16))
+    options = {name: value for name, value in QUICK.items() if kind != "autoencoder" or name not in ("index_width", "index_iterations")}
+    exact, rounded = (prepared("hnet-cnet", setup, index=kind, index_storage=storage, **options) for storage in ("float32", "int8"))
+    for strategy in (exact, rounded):
+        run_experience(strategy, setup.scenario.experiences[0])
+    first = "autoencoders" if kind == "autoencoder" else "generators"
+    learned = exact.hnet.networks["learner" if kind == "autoencoder" else "mean"]
+    assert equal(exact.hnet.networks[first][0].restored(), dict(learned.state_dict()))
+    assert equal(rounded.hnet.networks[first][0].state_dict(), Packed(learned, "int8").state_dict())
+    before = {name: value.clone() for name, value in rounded.hnet.networks[first][0].state_dict().items()}
+    run_experience(rounded, setup.scenario.experiences[1])
+    assert equal(before, dict(rounded.hnet.networks[first][0].state_dict()))
+    saved = rounded.state_dict()["hnet"]
+    assert {saved[name].dtype for name in saved if name.startswith(first) and name.endswith("weight")} == {torch.int8, torch.float16} - (
+        {torch.float16} if kind == "autoencoder" else set()
+    )
