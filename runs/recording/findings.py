@@ -7,6 +7,7 @@ A placeholder stands in braces and names a row of the recipe and a metric:
     {rescl average_accuracy - naive average_accuracy ±}     the difference by common seeds, signed, in points
     {rescl average_forgetting / naive average_forgetting}   the ratio of two means
     {rescl seeds}                                           how many seeds have a record
+    {hnet routing.oracle_accuracy.1}                        one entry of a list, by its place from 0
 
 Durations (`cpu_seconds`) are given in seconds. A finding is told only where every one of its numbers has a current record.
 """

@@ -68,14 +68,17 @@ class Record:
         """A number of the summary.
 
         Args:
-            metric: its name; dots lead into nested entries.
+            metric: its name; dots lead into nested entries and, with a place from 0, into lists (routing.oracle_accuracy.1).
 
         Returns:
             The number, or None where the summary has none of the name.
         """
         at: Any = self.summary
         for key in metric.split("."):
-            at = at.get(key) if isinstance(at, Mapping) else None
+            if isinstance(at, list) and key.isdecimal():
+                at = at[int(key)] if int(key) < len(at) else None
+            else:
+                at = at.get(key) if isinstance(at, Mapping) else None
         return float(at) if isinstance(at, (int, float)) else None
 
 

@@ -146,6 +146,9 @@ def test_numbers_of_a_finding_come_from_records() -> None:
     assert told("{two average_accuracy - one average_accuracy ±} points", known) == "+10.5 ± 6.4 points"
     assert told("{two average_accuracy / one average_accuracy} of it, {one seeds} seeds", known) == "1.19 of it, 2 seeds"
     assert told("{one cpu_seconds} s", known) == "90.0 s"
+    by_task = [made("one", seed, 0.5, summary={"routing": {"oracle_accuracy": [0.9, value]}}) for seed, value in ((3, 0.7), (4, 0.8))]
+    assert told("{one routing.oracle_accuracy.1}, {one routing.oracle_accuracy.0}", by_task) == "75.0, 90.0"
+    assert [by_task[0].number(f"routing.{name}") for name in ("oracle_accuracy.2", "oracle_accuracy.x", "oracle_accuracy")] == [None] * 3
     assert told("All is well.", known) == "All is well."
 
 

@@ -22,8 +22,8 @@ def networks(dtype=torch.float32):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_kept_as_it_is_a_network_answers_with_the_same_bits(dtype):
     for network, x in networks(dtype):
-        packed = Packed(network, "float32").train()
-        assert torch.equal(packed(x), network(x)) and packed(x).dtype == dtype
+        packed = Packed(network.train(), "float32")
+        assert torch.equal(packed(x), network.eval()(x)) and packed(x).dtype == dtype
 
 
 def test_int8_is_the_nearest_of_255_steps_of_each_rows_greatest_magnitude():
