@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -13,7 +15,7 @@ SHAPE = (1, 8, 8)
 
 
 def networks(dtype=torch.float32):
-    made = [initialised(lambda: generator(kind, 5, 6, SHAPE), 1).to(dtype) for kind in ("mlp", "conv")]
+    made = [initialised(partial(generator, kind, 5, 6, SHAPE), 1).to(dtype) for kind in ("mlp", "conv")]
     for network in made:
         network(torch.randn(7, 5, dtype=dtype))
     return [(network.eval(), torch.randn(3, 5, dtype=dtype)) for network in made]
