@@ -263,7 +263,8 @@ class GanIndex(IndexModule):
         images, tasks = self.mixture(batch, task)
         own = functional.one_hot(tasks, task + 1).to(images)
         weights = own / own.sum(0) + (1 - own) / (1 - own).sum(0)
-        losses = functional.binary_cross_entropy_with_logits(self._classify("learning", images, task + 1), own, weights / 2, reduction="sum")
+        scores = self._classify("learning", images, task + 1)
+        losses = functional.binary_cross_entropy_with_logits(scores, own, weights / 2, reduction="sum")
         return Step(losses / (task + 1))
 
     def _classify(self, which: str, images: Tensor, learned: int) -> Tensor:

@@ -83,8 +83,8 @@ class HnetCnetConfig:
         index_batch_size: images a step, of the H-net; 64 unless given.
         index_learning_rate: Adam's step size for classifiers (falling along half a cosine) and autoencoders; 2e-3 unless given
             (autoencoder: 1e-3).
-        index_storage: how what the H-net keeps of a task is stored, in memory and in checkpoints: int8 (a scale for each row of a weight; the
-            rest float16; default), float16 or float32 (as it was computed); networks are restored whenever they are used.
+        index_storage: how what the H-net keeps of a task is stored, in memory and in checkpoints: int8 (default: weights so, with a scale
+            for each row, the rest as float16), float16 or float32 (as it was computed); networks are restored whenever they are used.
     """
 
     index: IndexKind | None = None

@@ -1,7 +1,7 @@
 """Networks that are kept in few bytes, and restored for as long as they are used.
 
-A packed network holds its values, and writes them to checkpoints, in fewer bytes than it computes with: as float16, or as int8 with a scale
-for each row of a weight (its greatest magnitude is 127; "per channel, symmetric", Nagel et al. 2021, arXiv 2106.08295, section 2.2), biases and
+A packed network holds its values, and writes them to checkpoints, in fewer bytes than it computes with: as float16, or as int8 with a
+scale for each row of a weight (its greatest magnitude is 127; "per channel, symmetric", Nagel et al. 2021, arXiv 2106.08295), biases and
 batch norms as float16. A pass restores them, so the error is that of the rounding alone, at most half a step of a row's grid.
 """
 
