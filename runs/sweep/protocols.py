@@ -99,13 +99,7 @@ def choose(trials: Sequence[Trial], done: Mapping[str, Path], points: Sequence[P
     Raises:
         UserError: no candidate of a group has finished.
     """
-    scores: dict[str, dict[int, float]] = defaultdict(dict)
-    cost = 0.0
-    for trial in trials:
-        if trial.name in done:
-            summary = json.loads((done[trial.name] / "summary.json").read_text(encoding="utf-8"))
-            scores[trial.point.label][trial.seed] = score(summary, select)
-            cost += summary["wall_seconds"]
+    scores, cost = scored(trials, done, select)
     told, labels, words = [], [], []
     for group in groups(points):
         whole = {point.label: scores[point.label] for point in group if len(scores[point.label]) == len(select.selection_seeds)}
@@ -132,6 +126,27 @@ def choose(trials: Sequence[Trial], done: Mapping[str, Path], points: Sequence[P
     note = f"Options were selected by protocol {select.protocol} on {seeds} and validation examples, in {runs} runs of {cost:.1f} s in all."
     chosen = (f"Chosen: {'; '.join(words)}.",) if words else ()
     return Chosen(tuple(labels), content, (note, *chosen))
+
+
+def scored(trials: Sequence[Trial], done: Mapping[str, Path], select: Select) -> tuple[dict[str, dict[int, float]], float]:
+    """How good selection runs are.
+
+    Args:
+        trials: the runs.
+        done: those that are over, by name, each with its directory.
+        select: how options are chosen.
+
+    Returns:
+        For each point's label seed to score, and the seconds that the runs took.
+    """
+    scores: dict[str, dict[int, float]] = defaultdict(dict)
+    cost = 0.0
+    for trial in trials:
+        if trial.name in done:
+            summary = json.loads((done[trial.name] / "summary.json").read_text(encoding="utf-8"))
+            scores[trial.point.label][trial.seed] = score(summary, select)
+            cost += summary["wall_seconds"]
+    return scores, cost
 
 
 def score(summary: Mapping[str, Any], select: Select) -> float:

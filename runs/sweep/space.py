@@ -12,10 +12,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from runs import config
 from runs.sweep.components import COMPONENTS, owner, registry
+from runs.sweep.learned import Scores
 from runs.sweep.specification import MOST_RUNS, Search, Sweep
 from runs.sweep.values import NAMED, Range, Values
 from scenarios import options
@@ -42,11 +45,12 @@ class Point:
     values: dict[str, Any]
 
 
-def expand(sweep: Sweep) -> tuple[list[Point], list[str]]:
+def expand(sweep: Sweep, scores: Scores = MappingProxyType({})) -> tuple[list[Point], list[str]]:
     """All points of a sweep.
 
     Args:
         sweep: what is asked for.
+        scores: of points that were run, where further ones are drawn by them.
 
     Returns:
         The points, each once, and notes for the user.
@@ -58,7 +62,7 @@ def expand(sweep: Sweep) -> tuple[list[Point], list[str]]:
     notes: dict[str, None] = {}
     several = len(sweep.vary) > 1 or any(path in NAMED for grid in sweep.vary for path in grid)
     for grid in sweep.vary:
-        for point in _of_grid(grid, sweep.base, sweep.search, several, notes):
+        for point in _of_grid(grid, sweep.base, sweep.search, several, notes, scores):
             if len(found) * len(sweep.seeds) > MOST_RUNS:
                 raise UserError(f"these are more than {MOST_RUNS:,} runs; vary less at once, or search at random (search.method)")
             found.setdefault(point.label, point)
@@ -66,7 +70,7 @@ def expand(sweep: Sweep) -> tuple[list[Point], list[str]]:
 
 
 def _of_grid(
-    grid: Mapping[str, Values], base: Mapping[str, Any], search: Search, several: bool, notes: dict[str, None]
+    grid: Mapping[str, Values], base: Mapping[str, Any], search: Search, several: bool, notes: dict[str, None], scores: Scores
 ) -> Iterator[Point]:
     named = {path: held for path, held in grid.items() if path in NAMED and not isinstance(held, Range)}
     combinations = [dict(zip(named, combination)) for combination in itertools.product(*named.values())]
@@ -79,12 +83,17 @@ def _of_grid(
             notes[f"{path} is no option of {', '.join(sorted(without))}: left out there"] = None
         else:
             without.clear()
-    drawn = list(_choices(varied, search))
+    drawn = [] if search.method == "optuna" else list(_choices(varied, search))
     for names, request in zip(combinations, requests):
         for path in fixed:
             if _name(request, path) in lacking[path]:
                 section, _, name = path.partition(".")
                 request = {**request, section: {key: value for key, value in request[section].items() if key != name}}
+        if search.method == "optuna":
+            from runs.sweep import learned
+
+            space = {path: held for path, held in varied.items() if _name(request, path) not in lacking[path]}
+            yield from learned.points(space, search, scores, partial(_point, request, names))
         for values in drawn:
             own = {path: value for path, value in values.items() if _name(request, path) not in lacking[path]}
             yield _point(request, names, own)

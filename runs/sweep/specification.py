@@ -4,7 +4,7 @@ base: {scenario: split-mnist, train: {epochs: 1}}         # as in --config
 vary:                                                     # a grid, or a list of grids
 strategy: [naive, ewc, si]
 strategy.strength: [1, 10, 100]                         # of those strategies that have it
-search: {method: grid}                                    # or random, sobol with `samples` and `seed`
+search: {method: grid}                                    # or random, sobol, optuna with `samples` and `seed`
 seeds: 5                                                  # or a list of seeds
 
 Instead of `seeds`, options can be chosen on some seeds and reported on others (`runs.sweep.protocols`):
@@ -15,6 +15,7 @@ Instead of `seeds`, options can be chosen on some seeds and reported on others (
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,20 +41,27 @@ class Search:
     """How points are chosen among what options vary over. Names (scenario, strategy, ...) are always combined with each other as a grid.
 
     Attributes:
-        method: every combination of values; points drawn at random; or a scrambled Sobol sequence, which fills the space evenly.
+        method: every combination of values; points drawn at random; a scrambled Sobol sequence, which fills the space evenly; or
+            optuna, which draws where earlier points did well on the selection seeds (its tree-structured Parzen estimator).
         samples: points that are drawn, for each combination of names; of a Sobol sequence best a power of two.
         seed: of what is drawn.
+        batch: of optuna, points that are drawn at once and run side by side before their scores are learned from.
     """
 
-    method: Literal["grid", "random", "sobol"] = "grid"
+    method: Literal["grid", "random", "sobol", "optuna"] = "grid"
     samples: int | None = option(None, low=1)
     seed: int = option(0, low=0)
+    batch: int = option(4, low=1)
 
     def __post_init__(self) -> None:
         if self.method == "grid" and self.samples is not None:
-            raise UserError("search.samples is of random and sobol; leave it out, or add search.method=random")
+            raise UserError("search.samples is of random, sobol and optuna; leave it out, or add search.method=random")
         if self.method != "grid" and self.samples is None:
             raise UserError(f"search.method={self.method} needs search.samples, the number of points")
+        if self.method != "optuna" and self.batch != type(self).batch:
+            raise UserError("search.batch is of optuna; leave it out, or add search.method=optuna")
+        if self.method == "optuna" and importlib.util.find_spec("optuna") is None:
+            raise UserError("search.method=optuna needs Optuna: pip install 'palimpsest[optuna]'; or choose sobol or random")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +117,11 @@ class Sweep:
     seeds: tuple[int, ...] = (0,)
     select: Select | None = None
 
+    def __post_init__(self) -> None:
+        if self.search.method == "optuna" and self.select is None:
+            example = "select: {protocol: final, selection_seeds: 2, report_seeds: 5}"
+            raise UserError(f"search.method=optuna learns from scores on selection seeds; instead of seeds give {example}")
+
     def as_dict(self) -> dict[str, Any]:
         """The sweep as `read` takes it.
 
@@ -121,7 +134,8 @@ class Sweep:
                 return held.as_dict()
             return [list(value) if isinstance(value, (list, tuple)) else value for value in held]
 
-        search = {name: value for name, value in dataclasses.asdict(self.search).items() if value is not None}
+        unset = () if self.search.method == "optuna" else ("batch",)
+        search = {name: value for name, value in dataclasses.asdict(self.search).items() if value is not None and name not in unset}
         vary = [{path: plain(path, held) for path, held in grid.items()} for grid in self.vary]
         shared = {"base": self.base, "vary": vary, "search": search}
         if self.select is None:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from runs import stopping
@@ -17,9 +18,10 @@ from runs.recording import store
 from runs.showing import terminal
 from runs.showing.remaining import clock_face
 from runs.stopping import StoppedError
-from runs.sweep import protocols, specification, trials
+from runs.sweep import learned, protocols, specification, trials
 from runs.sweep.board import Board
 from runs.sweep.executor import Executor
+from runs.sweep.learned import Scores
 from runs.sweep.processes import Processes
 from runs.sweep.schedule import FAILURES, Tally, carry_out
 from runs.sweep.space import Point, expand
@@ -72,6 +74,8 @@ def run(sweep: Sweep, folder: Path, how: How) -> None:
         found, points, notes = look(sweep, folder, protocols.SELECTION if sweep.select else "")
         _announce(found, notes, folder, console)
         _plan(found, how.jobs or processors(), console)
+        if sweep.search.method == "optuna":
+            console.print(f"then {sweep.search.samples} points in all for each combination of names, drawn by what these give")
         if sweep.select:
             reported = len(protocols.groups(points)) * len(sweep.seeds)
             console.print(f"then {reported} runs of what was chosen, with seeds {', '.join(map(str, sweep.seeds))}")
@@ -89,7 +93,7 @@ def run(sweep: Sweep, folder: Path, how: How) -> None:
 
 
 def look(
-    sweep: Sweep, folder: Path, stage: str, chosen: Sequence[str] | None = None
+    sweep: Sweep, folder: Path, stage: str, chosen: Sequence[str] | None = None, scores: Scores = MappingProxyType({})
 ) -> tuple[list[Trial], list[Point], list[str]]:
     """Expand a sweep, check its options, and find what is over already. Imports torch.
 
@@ -98,6 +102,7 @@ def look(
         folder: of its runs.
         stage: empty for all runs of a sweep; the selection's, or the report's.
         chosen: labels of the points of a report.
+        scores: of points that need not be looked at again, where further ones are drawn by them.
 
     Returns:
         The runs of the stage, all points, and notes for the user.
@@ -105,10 +110,10 @@ def look(
     from runs.sweep import known
 
     specification.import_files(sweep.base)
-    points, notes = expand(sweep)
+    points, notes = expand(sweep, scores)
     stated, seeds = points, sweep.seeds
     if stage == protocols.SELECTION and sweep.select:
-        rivals = [point for group in protocols.groups(points) if len(group) > 1 for point in group]
+        rivals = [point for group in protocols.groups(points) if len(group) > 1 for point in group if point.label not in scores]
         stated, seeds = [protocols.to_select(point, sweep.select) for point in rivals], sweep.select.selection_seeds
     elif chosen is not None:
         stated = [point for point in points if point.label in chosen]
@@ -124,13 +129,15 @@ class _Carrying:
         self.jobs = how.jobs or (1 if sweep.base.get("device") == "cuda" else min(processors(), 64))
         self.executor = _executor(self.jobs, sweep, folder, how)
         self._lock: BaseFileLock | None = None
+        self.scores: dict[str, float | None] = {}
         self._again = stopping.command("simulate resume", folder)
 
     def stage(self, stage: str, chosen: Sequence[str] | None = None, notes: Sequence[str] = ()) -> tuple[list[Trial], list[Point]]:
-        asked = (self.sweep, self.folder, stage, chosen)
+        asked = (self.sweep, self.folder, stage, chosen, self.scores)
         looked = self.executor.call(f"{__name__}:look", *asked) if isinstance(self.executor, Processes) else look(*asked)
         found, points, told = looked
-        _announce(found, () if self.begun else told, self.folder / stage, self.console)
+        if found or not self.begun:
+            _announce(found, () if self.begun else told, self.folder / stage, self.console)
         if not self.begun:
             self.sweep.write(self.folder)
             self._lock, self.begun = store.claim(self.folder), True
@@ -148,12 +155,26 @@ class _Carrying:
         return found, points
 
     def selected(self, select: Select) -> None:
-        found, points = self.stage(protocols.SELECTION)
+        found, points = self._candidates(select)
         chosen = protocols.choose(found, self.tally.done, points, select)
+        if (search := self.sweep.as_dict()["search"])["method"] != "grid":
+            told = {"optuna": learned.version()} if search["method"] == "optuna" else {}
+            chosen.content["search"] = {**search, **told}
         protocols.write(chosen, self.folder)
         for note in chosen.notes:
             self.console.print(note, soft_wrap=True)
         self.stage(protocols.REPORT, chosen.labels, chosen.notes)
+
+    def _candidates(self, select: Select) -> tuple[list[Trial], list[Point]]:
+        found, points = self.stage(protocols.SELECTION)
+        while self.sweep.search.method == "optuna" and (new := [point.label for point in points if point.label not in self.scores]):
+            scores, _ = protocols.scored(found, self.tally.done, select)
+            for label in new:
+                known = list(scores[label].values())
+                self.scores[label] = sum(known) / len(known) if len(known) == len(select.selection_seeds) else None
+            more, points = self.stage(protocols.SELECTION)
+            found += more
+        return found, points
 
     def close(self) -> None:
         self.executor.close()

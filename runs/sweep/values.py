@@ -55,7 +55,7 @@ class Range:
             number = math.exp(math.log(self.low) + share * (math.log(high) - math.log(self.low)))
         else:
             number = self.low + share * (high - self.low)
-        return math.floor(number) if self.whole else min(max(float(f"{number:.4g}"), self.low), self.high)
+        return math.floor(number) if self.whole else rounded(number, self)
 
     def as_dict(self) -> dict[str, Any]:
         """The range as YAML holds it.
@@ -64,6 +64,19 @@ class Range:
             Plain values.
         """
         return {"low": self.low, "high": self.high, "log": self.log}
+
+
+def rounded(number: float, held: Range) -> float:
+    """A number of a range to four digits, so that it can be written down and read.
+
+    Args:
+        number: the number.
+        held: the range.
+
+    Returns:
+        The number, still of the range.
+    """
+    return min(max(float(f"{number:.4g}"), held.low), held.high)
 
 
 Values = tuple[Any, ...] | Range

@@ -137,7 +137,7 @@ def test_a_file_says_the_same_as_a_command(tmp_path: Path) -> None:
         ("vary: {strategy.strength: {low: 0, high: 1, log: true}}", "low must be above 0"),
         ("search: {method: best}", "search.method must be one of grid, random, sobol"),
         ("search: {method: sobol}", "needs search.samples"),
-        ("search: {samples: 3}", "search.samples is of random and sobol"),
+        ("search: {samples: 3}", "search.samples is of random, sobol and optuna"),
         ("seeds: 0", "must be at least one"),
         ("seeds: [a]", "must be whole numbers from 0"),
     ],
