@@ -14,6 +14,7 @@ from strategies.defences.defence import Defence
 from strategies.networks.norms import norms
 from strategies.phase import TrainConfig
 from strategies.registry import strategies
+from strategies.unread import refuse_unread
 
 
 def check_options(scenario: Any, train: TrainConfig, evaluation: EvaluateConfig) -> None:
@@ -29,12 +30,16 @@ def check_options(scenario: Any, train: TrainConfig, evaluation: EvaluateConfig)
     """
     if train.optimizer != "sgd" and train.momentum != TrainConfig.momentum:
         raise UserError(f"train.momentum is of sgd, and the optimizer is {train.optimizer}; leave it out, or add train.optimizer=sgd")
+    stepped = (train.schedule in ("multistep", "step"), "schedule=multistep or step")
+    refuse_unread(train, "train", {"schedule_milestones": stepped, "schedule_factor": stepped})
     if isinstance(scenario, EpisodicScenario):
         if train.augmentation != "none":
             raise UserError("images of episodes are not augmented; leave train.augmentation out")
-        if train.batch_size != TrainConfig.batch_size:
-            raise UserError("a step of a learner of episodes is a meta-batch; set strategy.meta_batch instead of train.batch_size")
+        if evaluation.stream != EvaluateConfig.stream:
+            raise UserError("learners of episodes are tested on every domain each time; leave evaluate.stream out")
         return
+    if evaluation.validate_every != EvaluateConfig.validate_every:
+        raise UserError("evaluate.validate_every is for learners of episodes; leave it out on a stream of classes")
     if evaluation.ensemble:
         raise UserError("evaluate.ensemble is for learners of episodes; leave it out on a stream of classes")
     if scenario.setting != "class" and all(len(experience.outputs) == 1 for experience in scenario.experiences):
@@ -42,6 +47,21 @@ def check_options(scenario: Any, train: TrainConfig, evaluation: EvaluateConfig)
             f"every experience has one class, so that in setting '{scenario.setting}' each answer is right by construction; "
             "choose --setting class, or fewer scenario.tasks"
         )
+
+
+def check_unread(chosen: Resolved, otherwise: TrainConfig) -> None:
+    """Refuse options of training that the learner has no use for.
+
+    Args:
+        chosen: the components of the run.
+        otherwise: how networks would be trained, had the user said nothing about it.
+
+    Raises:
+        UserError: there is such an option, and its value is not what it would have been anyway.
+    """
+    for name, advice in chosen.strategy.component.unread.items():
+        if getattr(chosen.train, name) != getattr(otherwise, name):
+            raise UserError(f"train.{name} has no effect on {chosen.strategy.name}: {advice}")
 
 
 def check_online(scenario: Any, chosen: Resolved) -> None:

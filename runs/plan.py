@@ -14,7 +14,7 @@ import torch
 
 from runs import config, measures, optimizers
 from runs.building import Builder
-from runs.checks import check_batches, check_features, check_online, check_options
+from runs.checks import check_batches, check_features, check_online, check_options, check_unread
 from runs.config import EvaluateConfig
 from runs.contest import check, outfit
 from runs.held_out import first, held_out
@@ -109,6 +109,7 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
     randomness = Randomness(seed)
 
     check_options(scenario, chosen.train, chosen.evaluation)
+    check_unread(chosen, resolve({**request, "train": {}}, scenario.recommended).train)
     measures.check(chosen.evaluation.metrics or (), scenario.setting, chosen.as_dict())
     check_features(scenario, chosen)
     check_online(scenario, chosen)

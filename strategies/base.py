@@ -63,6 +63,9 @@ class Strategy:
     needs_boundaries: ClassVar[bool] = True
     """Whether the method must be told where an experience ends, which nobody does in an online stream."""
 
+    unread: ClassVar[Mapping[str, str]] = {}
+    """Options of `train` that the learner has no use for, and what is to be done instead of giving them."""
+
     setup: Setup
     network: Network
 

@@ -68,6 +68,8 @@ strategies = Registry(
         Row("matchingnet", "matching networks: queries attend to the support set by cosines", "strategies.meta.matchingnet:MatchingNet"),
         Row("relationnet", "relation networks: a learned comparison of queries with classes", "strategies.meta.relationnet:RelationNet"),
         Row("tpn", "TPN: label propagation with a bandwidth learned for each example", "strategies.meta.tpn:Tpn"),
+        Row("baseline", "pre-training on base classes, a new linear head an episode", "strategies.meta.baseline:Baseline"),
+        Row("baseline++", "the same with heads of cosines", "strategies.meta.baseline:BaselinePlusPlus"),
         Row("gc", "Gradient Collision: the source's gradients shall point apart", f"{DISPOSAL}.gc:Gc", label="reconstruction"),
         Row("none", "no disposal: the transferred network as it is", f"{DISPOSAL}.references:NoDisposal"),
         Row("head-deletion", "the transferred network without the source's head", f"{DISPOSAL}.references:HeadDeletion"),

@@ -8,6 +8,15 @@ from typing import Any
 
 from scenarios.errors import UserError
 
+OF_OPTIMIZER = (
+    "optimizer", "optimizer_options", "learning_rate", "momentum", "weight_decay",
+    "schedule", "schedule_milestones", "schedule_factor", "warmup", "reset_optimizer",
+)  # fmt: skip
+"""Options of `train` about the optimiser."""
+
+MEASURED_IN_EPISODES = {"batch_size": "a step of a learner of episodes is a meta-batch; set strategy.meta_batch instead"}
+"""What a learner of episodes does not read of `train`."""
+
 
 def refuse_unread(config: Any, section: str, readers: Mapping[str, tuple[bool, str]]) -> None:
     """Refuse options that were given and are not read.

@@ -26,6 +26,7 @@ from scenarios.errors import UserError, nearest
 from scenarios.options import option
 from strategies.base import Setup, Strategy
 from strategies.phase import Phase, Step, Update
+from strategies.unread import MEASURED_IN_EPISODES
 
 LEARNERS = {"maml": "MAML", "metasgd": "MetaSGD", "anil": "ANIL"}
 BATCHES_A_PASS = 100
@@ -59,6 +60,7 @@ class Learn2Learn(Strategy):
     Config = Learn2LearnConfig
     settings = frozenset({"episodic"})
     recommended: ClassVar[Mapping[str, Any]] = {"train.optimizer": "adam", "train.learning_rate": 1e-3}
+    unread: ClassVar[Mapping[str, str]] = MEASURED_IN_EPISODES
     config: Learn2LearnConfig
 
     def prepare(self, setup: Setup) -> None:

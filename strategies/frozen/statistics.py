@@ -8,7 +8,8 @@ float64.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -17,12 +18,16 @@ from scenarios.experience import Batch, Experience
 from strategies.base import Setup, Strategy
 from strategies.networks.network import OUT_OF_PLAY
 from strategies.phase import Phase
+from strategies.unread import OF_OPTIMIZER
 
 
 class FrozenFeatures(Strategy):
     """A linear classifier of frozen features, made of sums over all examples met."""
 
     needs_boundaries = False
+    unread: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("epochs", "iterations", *OF_OPTIMIZER), "sums of frozen features are taken in one pass and nothing is trained; leave it out"
+    )
 
     def prepare(self, setup: Setup) -> None:
         """Get ready for a scenario, with nothing met.

@@ -6,7 +6,7 @@ looking at a query's label, and `diagnostics` shows what a method did inside the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -23,28 +23,38 @@ from strategies.meta.episodic.network import FunctionalNetwork, Params
 from strategies.meta.episodic.normalise import ByBatch, ByGiven
 from strategies.meta.episodic.passes import BnMode
 from strategies.phase import Phase, Step, Update
+from strategies.unread import MEASURED_IN_EPISODES
 
 BATCHES_A_PASS = 100
 """Meta-batches in an epoch of episodes."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class MetaConfig:
-    """Options of all learners of episodes.
+class EpisodicConfig:
+    """Options of all learners that are asked episodes.
 
     Attributes:
         bn_mode: what batch norms normalise by: transductive (every pass by its own batch, queries jointly), support (queries by the
             support set's statistics), per-example (each query with the support set alone) or running (moving averages from training).
         bn_eps: added to variances.
-        meta_batch: episodes a step; none for 32 on images of one channel, else 4; 4 on embedded data, for a quick look.
         stream: of several domains each is learned in turn and nothing is done against forgetting (naive), or at each a new learner is
-            trained on episodes of all met so far, with as many steps as these had together (joint): the upper bound.
+            trained on all met so far, with as many steps as these had together (joint): the upper bound.
     """
 
     bn_mode: BnMode = "transductive"
     bn_eps: float = option(1e-5, low=0)
-    meta_batch: int | None = option(None, low=1)
     stream: Literal["naive", "joint"] = "naive"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetaConfig(EpisodicConfig):
+    """Options of all learners that learn from episodes.
+
+    Attributes:
+        meta_batch: episodes a step; none for 32 on images of one channel, else 4; 4 on embedded data, for a quick look.
+    """
+
+    meta_batch: int | None = option(None, low=1)
 
 
 class MetaStrategy(Strategy):
@@ -57,7 +67,10 @@ class MetaStrategy(Strategy):
     Config = MetaConfig
     settings = frozenset({"episodic"})
     recommended: ClassVar[Mapping[str, Any]] = {"train.optimizer": "adam", "train.learning_rate": 1e-3}
+    unread: ClassVar[Mapping[str, str]] = MEASURED_IN_EPISODES
     config: MetaConfig
+    training: ClassVar[str] = "meta-train"
+    """What its phase is called."""
 
     def prepare(self, setup: Setup) -> None:
         """Build the network, and what the method learns beside it.
@@ -132,20 +145,40 @@ class MetaStrategy(Strategy):
         Returns:
             The phase.
         """
-        update = Update(
-            loss=self.episode_loss,  # type: ignore[arg-type]
-            parameters=self.parameters,
-            after_backward=self.after_backward,
-            after_step=self._count,
-        )
-        if self.config.stream == "naive":
-            batches: Any = EpisodeBatches(experience.train, self.meta_batch, BATCHES_A_PASS)
-            return [Phase(name="meta-train", batches=batches, updates=(update,))]
-        met: Any = self.setup.scenario.experiences[: experience.index + 1]
-        mixed: Any = MixedEpisodes(tuple(domain.train for domain in met), self.meta_batch, BATCHES_A_PASS)
+        together = self.config.stream == "joint"
+        domains: Any = self.setup.scenario.experiences[: experience.index + 1] if together else (experience,)
+        batches, loss = self.source(domains), self.loss_on(domains)
+        update = Update(loss=loss, parameters=self.parameters, after_backward=self.after_backward, after_step=self._count)
+        if not together:
+            return [Phase(name=self.training, batches=batches, updates=(update,))]
         train = self.setup.train
-        steps = len(met) * (train.epochs * BATCHES_A_PASS if train.iterations is None else train.iterations)
-        return [Phase(name="meta-train on all", batches=mixed, updates=(update,), iterations=steps, begin=self._start_anew, fresh=True)]
+        steps = len(domains) * (train.epochs * BATCHES_A_PASS if train.iterations is None else train.iterations)
+        name = f"{self.training} on all"
+        return [Phase(name=name, batches=batches, updates=(update,), iterations=steps, begin=self._start_anew, fresh=True)]
+
+    def source(self, domains: Sequence[Any]) -> Any:
+        """What a step learns from.
+
+        Args:
+            domains: that are learned, one or all so far.
+
+        Returns:
+            Passes over meta-batches.
+        """
+        if self.config.stream == "naive":
+            return EpisodeBatches(domains[0].train, self.meta_batch, BATCHES_A_PASS)
+        return MixedEpisodes(tuple(domain.train for domain in domains), self.meta_batch, BATCHES_A_PASS)
+
+    def loss_on(self, domains: Sequence[Any]) -> Callable[[Any], Step]:
+        """The loss that a step descends on.
+
+        Args:
+            domains: that are learned.
+
+        Returns:
+            From what `source` gives to the step.
+        """
+        return self.episode_loss
 
     def _start_anew(self) -> None:
         self.network.load_state_dict(self.setup.build_network().state_dict())

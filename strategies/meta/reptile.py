@@ -7,14 +7,14 @@ queries are learned from together; each step draws another minibatch (with the s
 6.3); the inner Adam has beta_1 = 0 and begins anew in each task; epsilon falls linearly to 0; and everything adapts, the norms' scale and
 shift as well. At test it adapts on the whole support set in every step. With one step of SGD it is joint training on all tasks (section 5).
 
-The outer step is its own (`outer_rate`): `train.optimizer` and what belongs to it have no part here.
+The outer step is its own (`outer_rate`): `train.optimizer` and what belongs to it are refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -30,6 +30,7 @@ from strategies.meta.episodic.network import Norm, Params
 from strategies.meta.learner import query_targets
 from strategies.meta.maml import Maml, MamlConfig
 from strategies.phase import Optimizer, Phase, Schedule, Step
+from strategies.unread import OF_OPTIMIZER
 
 BETA, EPS = 0.999, 1e-8
 """Of the inner Adam: the decay of its second moments, and what is added to their roots."""
@@ -130,6 +131,10 @@ class Reptile(Maml):
 
     Config = ReptileConfig
     config: ReptileConfig
+    unread: ClassVar[Mapping[str, str]] = {
+        **Maml.unread,
+        **dict.fromkeys(OF_OPTIMIZER, "reptile's outer step is its own; set strategy.outer_rate instead"),
+    }
 
     def __init__(self, config: ReptileConfig) -> None:
         super().__init__(config)

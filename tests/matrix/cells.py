@@ -133,11 +133,13 @@ def refusal(strategy: str, setting: str, variant: str) -> str | None:
 
 
 EPISODES = {"name": "digits", "ways": 2, "shots": 1, "queries": 2, "test_queries": 2, "test_episodes": 2}
-STEPS = {"inner_steps": 1, "test_steps": 1}
+SMALL = {"meta_batch": 1}
+STEPS = {"inner_steps": 1, "test_steps": 1, **SMALL}
 LEARNERS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("maml", "anil", "l2f", "cxgrad", "tapl", "metasgd", "reptile", "l2f+cxgrad+tapl"), STEPS),
-    **dict.fromkeys(("protonet", "protonet-soft", "protonet-cluster", "protonet-masked", "label-propagation"), {}),
-    **dict.fromkeys(("ridge", "matchingnet", "relationnet", "tpn"), {}),
+    **dict.fromkeys(("protonet", "protonet-soft", "protonet-cluster", "protonet-masked", "label-propagation"), SMALL),
+    **dict.fromkeys(("baseline", "baseline++"), {"test_steps": 2}),
+    **dict.fromkeys(("ridge", "matchingnet", "relationnet", "tpn"), SMALL),
 }
 """Learners of episodes, with what makes them quick."""
 CONV4 = {"name": "conv4", "filters": 4}
@@ -173,7 +175,7 @@ def episodic_refusal(strategy: str, variant: str) -> str | None:
     return {
         "bf16": "compute in float32 alone",
         "augmentation": "leave train.augmentation out",
-        "batch size": "set strategy.meta_batch",
+        "batch size": "set strategy.batch_size instead" if strategy.startswith("baseline") else "set strategy.meta_batch instead",
         "residual network": "cannot take Block apart",
         "own network that is no chain": "cannot take Plain apart",
         "own network of other layers": "cannot take LayerNorm apart",

@@ -15,7 +15,7 @@ from tests.matrix.cells import DEEP, EPISODES, EPISODIC, LEARNERS, episodic_refu
 @pytest.mark.parametrize("variant", EPISODIC)
 @pytest.mark.parametrize("strategy", LEARNERS)
 def test_a_cell_runs_or_is_refused_in_one_line(strategy: str, variant: str) -> None:
-    common = {"scenario": EPISODES, "strategy": {"name": strategy, "meta_batch": 1, **LEARNERS[strategy]}, "train": {"iterations": 1}}
+    common = {"scenario": EPISODES, "strategy": {"name": strategy, **LEARNERS[strategy]}, "train": {"iterations": 1}}
     change = EPISODIC[variant]
     request = merged(common, {} if "network" in change else {"network": DEEP}, change)
     expected = episodic_refusal(strategy, variant)

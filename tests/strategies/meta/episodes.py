@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -28,6 +29,12 @@ class TinyScenario:
     ways: int = WAYS
     blocks: tuple[range, ...] = field(default=(range(WAYS),))
     data: dict[str, str] = field(default_factory=lambda: {"origin": "real"})
+    experiences: tuple[Any, ...] = (SimpleNamespace(index=0, train=SimpleNamespace(table=range(4))),)
+
+    @property
+    def num_outputs(self) -> int:
+        """Width of the head."""
+        return self.ways
 
 
 def episodes(
