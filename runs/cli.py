@@ -98,8 +98,9 @@ def run(
 def sweep(
     file: Annotated[Path, typer.Argument(help="A sweep's YAML file: what is run, what varies, over which seeds.")],
     out: Annotated[Path | None, typer.Option(help="The folder of its runs; by default ./simulations/NAME.")] = None,
-    jobs: Annotated[str | None, typer.Option(help="Runs side by side; by default one a processor, or one on a GPU.")] = None,
+    jobs: Annotated[str | None, typer.Option(help="Runs side by side; by default one a processor; on GPUs as many as fit.")] = None,
     threads: Annotated[str | None, typer.Option(help="Of each run; by default one where several run side by side.")] = None,
+    per_device: Annotated[str | None, typer.Option(help="Runs that share a GPU; by default as many as its memory holds.")] = None,
     executor: Annotated[str, typer.Option(help="processes (of this machine), ray or slurm.")] = "processes",
     address: Annotated[str | None, typer.Option(help="Of a Ray cluster; or Slurm's parameters, partition=gpu,time=60.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell which runs there would be, and how long they take.")] = False,
@@ -108,7 +109,8 @@ def sweep(
     """Run scenarios, strategies, options and seeds in all combinations, or searched; go on with what was begun."""
     from runs.sweep import commands
 
-    commands.sweep_file(file, out, {"jobs": jobs, "threads": threads}, executor=executor, address=address, dry_run=dry_run, quiet=quiet)
+    numbers = {"jobs": jobs, "threads": threads, "per_device": per_device}
+    commands.sweep_file(file, out, numbers, executor=executor, address=address, dry_run=dry_run, quiet=quiet)
 
 
 @app.command("list")

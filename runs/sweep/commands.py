@@ -69,7 +69,7 @@ def sweep_file(
     Args:
         file: the YAML file.
         out: the folder of the runs; None for one of the file's name.
-        numbers: how many `jobs` side by side and `threads` of each, as the user wrote them.
+        numbers: how many `jobs` side by side, `threads` of each and runs `per_device`, as the user wrote them.
         executor: who carries the runs out.
         address: of the executor.
         dry_run: only tell what would be run.
@@ -78,6 +78,6 @@ def sweep_file(
     from runs.sweep import specification, sweeping
 
     launch.refuse("several")
-    jobs, threads = (whole(numbers.get(name), f"--{name}", 1) for name in ("jobs", "threads"))
-    how = sweeping.How(jobs=jobs, threads=threads, executor=executor, address=address, dry_run=dry_run, quiet=quiet)
+    given = {name: whole(numbers.get(name), f"--{name.replace('_', '-')}", 1) for name in ("jobs", "threads", "per_device")}
+    how = sweeping.How(**given, executor=executor, address=address, dry_run=dry_run, quiet=quiet)
     sweeping.run(specification.read(file), out or Path("simulations") / file.stem, how)

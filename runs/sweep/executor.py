@@ -28,7 +28,8 @@ class Outcome:
     """What became of a run.
 
     Attributes:
-        kind: `done`; `failed`; `interrupted`; `no room`, where the disk is full; `died`, where its process ended before it did.
+        kind: `done`; `failed`; `no memory`, a failure for lack of it; `interrupted`; `no room`, where the disk is full; `died`, where its
+            process ended before it did.
         line: what went wrong.
         trace: where in the code, for an error that is no mistake of the user's.
         summary: some numbers of a run that is done.

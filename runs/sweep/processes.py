@@ -16,6 +16,7 @@ from multiprocessing import connection
 from typing import TYPE_CHECKING, Any
 
 from runs.sweep.executor import Event, Outcome, Task
+from runs.sweep.sharing import Sharing
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerProcess
@@ -32,18 +33,24 @@ class Processes:
     Args:
         jobs: how many.
         threads: of each; None for torch's own number.
+
+    Attributes:
+        jobs: how many at most.
+        sharing: the GPUs that runs share; None where they compute on the CPU.
     """
 
     def __init__(self, jobs: int, threads: int | None) -> None:
+        self.sharing: Sharing | None = None
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([SERVICE])
-        self._threads, self._jobs = threads, jobs
+        self._threads, self.jobs = threads, jobs
         self._workers: list[_Worker] = []
 
     @property
     def free(self) -> int:
         """How many more tasks are taken now."""
-        return self._jobs - sum(worker.task is not None for worker in self._workers)
+        idle = self.jobs - sum(worker.task is not None for worker in self._workers)
+        return min(idle, self.sharing.room) if self.sharing else idle
 
     def call(self, function: str, *arguments: Any) -> Any:
         """Let a process compute something, so that this one need not import torch.
@@ -53,12 +60,11 @@ class Processes:
             *arguments: of the function.
 
         Returns:
-            What it returns. What it raises is raised.
-
-        Raises:
-            ChildProcessError: the process died.
+            What it returns. What it raises is raised; that the process died is a `ChildProcessError`.
         """
-        worker = self._idle()
+        return self._ask(self._idle(None), function, *arguments)
+
+    def _ask(self, worker: _Worker, function: str, *arguments: Any) -> Any:
         try:
             worker.channel.send(("call", function, arguments))
             kind, *content = worker.channel.recv()
@@ -75,11 +81,19 @@ class Processes:
         Args:
             task: a run.
         """
-        worker = self._idle()
-        worker.task = task
+        device = self.sharing.choose() if self.sharing else None
+        if self.sharing and device is not None:
+            if device not in self.sharing.available and not self.sharing.fixed:
+                # Where it cannot be told one run has the GPU alone.
+                self.sharing.available[device] = 0
+                with suppress(ChildProcessError, RuntimeError):
+                    self.sharing.available[device] = self._ask(self._idle(device), self.sharing.memory, device)
+            self.sharing.running[device] += 1
+        worker = self._idle(device)
+        worker.task, worker.device = task, device
         # One that has just died is found out by `wait`.
         with suppress(OSError):
-            worker.channel.send(("run", task))
+            worker.channel.send(("run", task, device))
 
     def wait(self, seconds: float) -> list[Event]:
         """Wait until something happens.
@@ -103,13 +117,23 @@ class Processes:
             kind, *content = worker.channel.recv()
         except (EOFError, OSError):
             self._workers.remove(worker)
+            self._left(worker, Outcome("died"))
             yield Event(name, Outcome("died", f"its process died ({worker.death()})"))
             return
         if kind == "stands":
             yield Event(name, None, *content)
             return
         worker.task = None
-        yield Event(name, content[0])
+        yield Event(name, self._left(worker, content[0]))
+
+    def _left(self, worker: _Worker, outcome: Outcome) -> Outcome:
+        # What becomes of a run that has left its GPU.
+        if self.sharing and worker.device is not None:
+            if outcome.kind != "no memory":
+                self.sharing.ended(worker.device, int(outcome.summary.get("peak_memory_bytes", 0)))
+            elif self.sharing.overflowed(worker.device):
+                return Outcome("interrupted", "too little memory beside the other runs on its GPU")
+        return outcome
 
     def interrupt(self) -> None:
         """Ask every run to save and stop."""
@@ -123,9 +147,10 @@ class Processes:
             worker.end()
         self._workers.clear()
 
-    def _idle(self) -> _Worker:
+    def _idle(self, device: int | None) -> _Worker:
+        # What a process once had on a GPU it keeps a part of: it stays there.
         for worker in self._workers:
-            if worker.task is None:
+            if worker.task is None and (device is None or worker.device in (None, device)):
                 return worker
         with _environment(self._threads):
             worker = _Worker(self._context, self._threads)
@@ -138,6 +163,7 @@ class _Worker:
 
     def __init__(self, context: Any, threads: int | None) -> None:
         self.task: Task | None = None
+        self.device: int | None = None
         self.channel, theirs = context.Pipe()
         self._lifeline, held = context.Pipe()
         arguments = (theirs, held, threads, os.getcwd(), dict(os.environ))

@@ -51,7 +51,7 @@ def serve(channel: Any, lifeline: Any, threads: int | None) -> None:
     with suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
             kind, *content = channel.recv()
-            channel.send(("over", _run(content[0], channel)) if kind == "run" else _call(*content))
+            channel.send(("over", _run(content[0], content[1], channel)) if kind == "run" else _call(*content))
 
 
 def _until_alone(lifeline: Any) -> None:
@@ -60,8 +60,11 @@ def _until_alone(lifeline: Any) -> None:
     os._exit(1)
 
 
-def _run(task: Task, channel: Any) -> Outcome:
+def _run(task: Task, device: int | None, channel: Any) -> Outcome:
     due = time.monotonic()
+    if device is not None and torch.cuda.is_available():
+        # The run's `cuda` is this one then.
+        torch.cuda.set_device(device)
 
     def tell(where: str, left: float | None) -> None:
         nonlocal due

@@ -18,12 +18,13 @@ from runs.recording import store
 from runs.showing import terminal
 from runs.showing.remaining import clock_face
 from runs.stopping import StoppedError
-from runs.sweep import learned, protocols, specification, trials
+from runs.sweep import learned, protocols, sharing, specification, trials
 from runs.sweep.board import Board
 from runs.sweep.executor import Executor
 from runs.sweep.learned import Scores
 from runs.sweep.processes import Processes
 from runs.sweep.schedule import FAILURES, Tally, carry_out
+from runs.sweep.sharing import Sharing
 from runs.sweep.space import Point, expand
 from runs.sweep.specification import Select, Sweep
 from runs.sweep.trials import Trial
@@ -39,8 +40,9 @@ class How:
     """How a sweep is carried out: nothing of it changes a number.
 
     Attributes:
-        jobs: runs side by side; None for as many as there are processors, or one on a GPU.
+        jobs: runs side by side; None for as many as there are processors, on GPUs for as many as fit there.
         threads: of each run; None for one where several run side by side, else torch's own number.
+        per_device: runs that share a GPU; None for as many as its memory holds, or as `jobs` makes them.
         executor: `processes` of this machine, `ray` or `slurm`.
         address: of the Ray cluster, or parameters of Slurm joined by commas.
         dry_run: only tell what would be run.
@@ -49,6 +51,7 @@ class How:
 
     jobs: int | None = None
     threads: int | None = None
+    per_device: int | None = None
     executor: str = "processes"
     address: str | None = None
     dry_run: bool = False
@@ -126,8 +129,14 @@ class _Carrying:
     def __init__(self, sweep: Sweep, folder: Path, how: How, console: Console) -> None:
         self.sweep, self.folder, self.how, self.console = sweep, folder, how, console
         self.tally, self.begun, self.total = Tally(), False, 0
-        self.jobs = how.jobs or (1 if sweep.base.get("device") == "cuda" else min(processors(), 64))
+        self.jobs = how.jobs or min(processors(), 64)
         self.executor = _executor(self.jobs, sweep, folder, how)
+        if isinstance(self.executor, Processes) and sweep.base.get("device") != "cpu":
+            self.executor.sharing = shared(self.executor.call(f"{sharing.__name__}:count"), how)
+            if how.per_device and self.executor.sharing and not how.jobs:
+                self.jobs = self.executor.jobs = how.per_device * self.executor.sharing.devices
+        elif how.per_device:
+            raise UserError("--per-device is of runs on the GPUs of this machine; leave it out")
         self._lock: BaseFileLock | None = None
         self.scores: dict[str, float | None] = {}
         self._again = stopping.command("simulate resume", folder)
@@ -202,6 +211,27 @@ def _executor(jobs: int, sweep: Sweep, folder: Path, how: How) -> Executor:
 
         return OnSlurm(folder / "slurm", how.address, how.jobs, how.threads or 1, gpu=gpu)
     raise UserError(f"there is no executor '{shortened(how.executor)}'{nearest(how.executor, ('processes', 'ray', 'slurm'))}")
+
+
+def shared(devices: int, how: How) -> Sharing | None:
+    """How runs share the GPUs of this machine.
+
+    Args:
+        devices: how many there are.
+        how: `per_device` of them on each; else `jobs` of them on all, evenly; else as many as memory and processors allow.
+
+    Returns:
+        The sharing; None where there is no GPU.
+
+    Raises:
+        UserError: runs shall share a GPU, and there is none.
+    """
+    if not devices:
+        if how.per_device:
+            raise UserError("there is no GPU here that runs could share; leave --per-device out")
+        return None
+    asked = how.per_device or (-(-how.jobs // devices) if how.jobs else None)
+    return Sharing(devices, asked or -(-min(processors(), 64) // devices), fixed=asked is not None)
 
 
 def summarise(found: Sequence[Trial], tally: Tally, folder: Path, console: Console, notes: Sequence[str]) -> None:

@@ -8,6 +8,8 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import torch
+
 from metrics import resources
 from runs.engine import DivergenceError, InterruptedRunError
 from runs.plan import make_plan
@@ -51,10 +53,13 @@ def perform(task: Task, tell: Callable[[str, float | None], None]) -> Outcome:
         return Outcome("no room" if error.errno in NO_ROOM else "failed", in_words(error))
     except Exception as error:
         if too_little_memory(error):
-            return Outcome("failed", "there is too little memory; choose fewer --jobs, a smaller network or train.batch_size")
+            return Outcome("no memory", "there is too little memory; choose fewer --jobs, a smaller network or train.batch_size")
         return Outcome("failed", f"{type(error).__name__}: {shortened(error, 300)}", traceback.format_exc())
     finally:
         gc.collect()
+        if torch.cuda.is_initialized():
+            # What the allocator still holds others may need.
+            torch.cuda.empty_cache()
 
 
 def _patiently(task: Task, progress: Progress) -> Outcome:

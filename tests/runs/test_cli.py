@@ -21,7 +21,7 @@ QUICK = ["--scenario", "split-digits", "--strategy", "naive", "--set", "train.ep
 OPTIONS = {
     "": "--attack --config --data --data-root --defence --device --diagnose --dry-run --help --import --jobs --log --network --out --probe "
     "--quiet --resume --scenario --seed --seeds --set --setting --strategy --test-scenario -h",
-    "sweep": "--address --dry-run --executor --help --jobs --out --quiet --threads",
+    "sweep": "--address --dry-run --executor --help --jobs --out --per-device --quiet --threads",
     "list": "--family --help --import",
     "plot": "--columns --format --help --style",
     "compare": "--format --help --mixed --out",
