@@ -94,6 +94,8 @@ def _stolen(probe: Any, answers: Answers, index: int) -> dict[str, Any]:
     for key, curve in (("relearn_steps", "curve"), ("floor_relearn_steps", "floor_curve")):
         steps = steps_to_reach(main[curve], facts["looks"], RELEARNED * main["ceiling"])
         told |= {} if steps is None else {key: steps}
+    if "relearn_steps" in told and "floor_relearn_steps" in told:
+        told["anamnesis_index"] = told["relearn_steps"] / told["floor_relearn_steps"]
     return told
 
 

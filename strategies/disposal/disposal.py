@@ -3,10 +3,10 @@
 Pre-training on the source and transfer to the target are plain fine-tuning, bit for bit `naive`'s; the transferred network is kept as the
 teacher. Disposal then makes a fixed number of steps (the last iterate counts) on
 
-    L = L_keep(target) + gamma * term(source),      L_keep = CE(y, z) + T^2 KL(softmax(z_T / T) || softmax(z / T)),
+    L = L_keep(target) + gamma * term(source),      L_keep = CE(y, z) + a T^2 KL(softmax(z_T / T) || softmax(z / T)),
 
 z_T the teacher's logits. Optimiser, steps, batches and clipping are the same for all, so that only the term tells two disposals apart.
-With gamma = 0 no source example is drawn and the steps are those of `keep-only`.
+With gamma = 0 no source example is drawn and the steps are those of `keep-only`. A guard may hold the term back while the target suffers.
 
 Transfer moves the trunk away from under the source's head. So before disposal that head is refitted on the frozen trunk ("re-probed"):
 accuracy on the source then says what the trunk still knows. How the loss on the source moves through this old head is recorded.
@@ -30,6 +30,7 @@ from scenarios.experience import Batch, Experience
 from scenarios.options import option
 from strategies.base import Setup, Strategy
 from strategies.disposal.batches import Pair, Pairs
+from strategies.disposal.guard import TargetGuard
 from strategies.networks.network import Network
 from strategies.phase import Optimizer, Phase, Step, Update
 from strategies.soft_targets import distillation, frozen_copy
@@ -45,6 +46,7 @@ class DisposalConfig:
 
     Attributes:
         keep: retaining loss on the target: cross-entropy (ce), distillation from the transferred network (kd), or both.
+        kd_weight: a, weight of distillation where the retaining loss has it; the cross-entropy's is 1.
         temperature: by which logits are divided before distillation compares them.
         gamma: weight of the term that disposes of the source.
         steps: of disposal.
@@ -54,9 +56,12 @@ class DisposalConfig:
         clip: the largest norm of a step's gradient; none for no limit.
         reprobe: steps in which the source's head is refitted on the frozen transferred trunk, before disposal; 0 leaves it as pre-training
             left it.
+        target_guard: while accuracy on the target's validation examples lies further below the transferred network's than this (0.01 is a
+            point), only the retaining loss counts; none for no such guard.
     """
 
     keep: Literal["ce", "kd", "ce+kd"] = "ce+kd"
+    kd_weight: float = option(1.0, low=0)
     temperature: float = option(1.0, low=0.01)
     gamma: float = option(1.0, low=0)
     steps: int = option(600, low=1)
@@ -65,6 +70,7 @@ class DisposalConfig:
     learning_rate: float = option(1e-3, low=0)
     clip: float | None = option(10.0, low=0)
     reprobe: int = option(200, low=0)
+    target_guard: float | None = option(None, low=0, high=1)
 
 
 class Disposal(Strategy):
@@ -100,6 +106,7 @@ class Disposal(Strategy):
             raise UserError(f"strategy.source_batch={asked} is more than the {there} examples of the source; choose at most {there}")
         self.transferred: Network | None = None
         self.step = 0
+        self.guard = TargetGuard(self.config.target_guard, self.target)
         self.source_losses: list[list[float]] = []
 
     @property
@@ -192,6 +199,8 @@ class Disposal(Strategy):
         if not self.gamma:
             return self.keep_loss(batch)  # type: ignore[arg-type]
         kept = self.keep_loss(batch.target)
+        if self.guard.holds(self.step, self.network, self.transferred):
+            return kept
         term = self.pushed(batch.source)
         parts = {"keep": kept.loss.detach(), "disposal": term.detach()}
         return Step(kept.loss + self.gamma * term, kept.logits, kept.targets, parts)
@@ -237,6 +246,7 @@ class Disposal(Strategy):
             return step
         outputs = self.target.outputs
         distance = distillation(self.network.head.narrow(features, outputs), self.taught(target.x, outputs), self.config.temperature)
+        distance = self.config.kd_weight * distance
         return Step(distance if self.config.keep == "kd" else step.loss + distance, step.logits, step.targets)
 
     @torch.no_grad()
@@ -316,7 +326,8 @@ class Disposal(Strategy):
             Nested dictionaries of tensors and plain values.
         """
         kept = None if self.transferred is None else self.transferred.state_dict()
-        return {**super().state_dict(), "transferred": kept, "step": self.step, "source_losses": self.source_losses}
+        done = {"step": self.step, "source_losses": self.source_losses, "guard": self.guard.state_dict()}
+        return {**super().state_dict(), "transferred": kept, **done}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a saved state.
@@ -331,11 +342,13 @@ class Disposal(Strategy):
             assert self.transferred is not None
             self.transferred.load_state_dict(state["transferred"])
         self.step, self.source_losses = state["step"], [list(pair) for pair in state["source_losses"]]
+        self.guard.load_state_dict(state["guard"])
 
     def report(self) -> dict[str, Any]:
-        """How the loss on the source moved through the old head.
+        """How the loss on the source moved through the old head, and how long the guard waited.
 
         Returns:
-            `disposal`, with pairs of step and loss; empty before disposal.
+            `disposal`, with pairs of step and loss, and steps made with the retaining loss alone; empty before disposal.
         """
-        return {"disposal": {"old_head_source_loss": self.source_losses}} if self.source_losses else {}
+        guarded = {} if self.config.target_guard is None else {"waited_steps": self.guard.waited}
+        return {"disposal": {"old_head_source_loss": self.source_losses, **guarded}} if self.source_losses else {}

@@ -30,11 +30,11 @@ from scenarios.experience import Batch
 from scenarios.options import option
 from strategies.base import Setup
 from strategies.disposal.disposal import Disposal, DisposalConfig
-from strategies.disposal.gradient_collision import Form, direct, two_pass
+from strategies.disposal.gradient_collision import Form, direct, finite_difference, two_pass
 from strategies.networks.unit import units
 from strategies.phase import Phase
 
-METHODS = {"two-pass": two_pass, "direct": direct}
+METHODS = {"two-pass": two_pass, "direct": direct, "finite-difference": finite_difference}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,8 @@ class GcConfig(DisposalConfig):
         parameters: whose gradients collide: the trunk's, trunk and source head's, or the last block's of the trunk.
         head: which source head the loss is taken through: kept-trainable and kept-frozen are the head that pre-training left, reprobed is
             refitted to the transferred trunk and then trained along, random is drawn anew in every step.
-        second_order: two-pass holds one chunk's graph at a time; direct holds all, and is the same to rounding.
+        second_order: two-pass holds one chunk's graph at a time; direct holds all, and is the same to rounding; finite-difference takes no
+            second derivative and is the cheapest, up to the error of a central difference.
         chunk_norm: batch norms' statistics in the gradient chunks: running, or the chunk's own.
     """
 
@@ -57,7 +58,7 @@ class GcConfig(DisposalConfig):
     chunking: Literal["mixed", "class"] = "mixed"
     parameters: Literal["trunk", "trunk+source-head", "last-block"] = "trunk"
     head: Literal["random", "reprobed", "kept-trainable", "kept-frozen"] = "random"
-    second_order: Literal["two-pass", "direct"] = "two-pass"
+    second_order: Literal["two-pass", "direct", "finite-difference"] = "two-pass"
     chunk_norm: Literal["running", "batch"] = "running"
 
 
@@ -76,6 +77,7 @@ class Gc(Disposal):
             UserError: the batch cannot be cut into so many chunks, or the head that is to collide is not there to be trained.
         """
         super().prepare(setup)
+        self._gradients: list[Tensor] = []
         batch, chunks = self.config.source_batch, self.config.chunks
         if batch % chunks:
             advice = f"choose a multiple of {chunks}, such as {-(-batch // chunks) * chunks}"
@@ -123,11 +125,11 @@ class Gc(Disposal):
 
     def after_backward(self) -> None:
         """Add the collision's gradient, then clip."""
-        if self.gamma:
-            for parameter, gradient in zip(self.outer, self._gradients):
-                weighted = self.gamma * gradient
-                parameter.grad = weighted if parameter.grad is None else parameter.grad.add_(weighted)
-            del self._gradients
+        # Empty where there was no term in this step.
+        for parameter, gradient in zip(self.outer, self._gradients):
+            weighted = self.gamma * gradient
+            parameter.grad = weighted if parameter.grad is None else parameter.grad.add_(weighted)
+        self._gradients = []
         super().after_backward()
 
     def _chunks(self, source: Batch) -> list[tuple[Tensor, Tensor]]:

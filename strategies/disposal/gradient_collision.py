@@ -13,6 +13,8 @@ respect to other parameters than w):
 
 `direct` differentiates the expression through all n gradients at once and holds n graphs. `two_pass` first takes the gradients, then, chunk
 by chunk, differentiates <g_i(w), v_i> with v_i held fixed, and holds one graph at a time. Both give the same to rounding.
+`finite_difference` takes H_i v_i as the central difference of chunk i's gradient along v_i: first-order steps alone, as Fish (Shi et al.,
+ICLR 2022) and Reptile (Nichol et al. 2018) make them, which raise the same inner product for the sake of generalisation.
 """
 
 from __future__ import annotations
@@ -104,6 +106,42 @@ def two_pass(losses: Losses, inner: Sequence[Tensor], outer: Sequence[Tensor], f
         for sum_, part in zip(total, _gradient(surrogate, outer)):
             sum_ += part
     return collision(gradients, form), total
+
+
+def finite_difference(losses: Losses, inner: Sequence[Tensor], outer: Sequence[Tensor], form: Form) -> tuple[Tensor, list[Tensor]]:
+    """The collision and its gradient by central differences, without second derivatives.
+
+    Args:
+        losses: compute the loss of each chunk; each is called three times.
+        inner: the parameters w of the gradients that collide; moved to and fro, and left as they were, bit for bit.
+        outer: the parameters that L is differentiated by.
+        form: cosine or inner.
+
+    Returns:
+        The value without graph, and its gradient by each of `outer`.
+    """
+    gradients = torch.stack([_flat(torch.autograd.grad(loss(), inner)) for loss in losses])
+    before = [parameter.detach().clone() for parameter in inner]
+    # A central difference errs least, by rounding and by curvature, about the cube root of the precision.
+    reach = torch.finfo(gradients.dtype).eps ** (1 / 3) * torch.linalg.vector_norm(_flat(before))
+    total = [torch.zeros_like(parameter) for parameter in outer]
+    for loss, push in zip(losses, pushes(gradients, form)):
+        size = torch.linalg.vector_norm(push)
+        if not size > 0:
+            continue
+        step = reach / size
+        for sign in (1, -1):
+            _move(inner, before, sign * step * push)
+            for sum_, part in zip(total, _gradient(loss(), outer)):
+                sum_ += sign * part / (2 * step)
+    _move(inner, before, torch.zeros_like(gradients[0]))
+    return collision(gradients, form), total
+
+
+def _move(inner: Sequence[Tensor], before: Sequence[Tensor], by: Tensor) -> None:
+    for parameter, was, part in zip(inner, before, by.split([was.numel() for was in before])):
+        # Behind autograd's back: a graph of the retaining loss may be waiting, and finds the same bits again.
+        parameter.data.copy_(was + part.view_as(was))
 
 
 def _flat(parts: Sequence[Tensor]) -> Tensor:

@@ -63,7 +63,8 @@ class Scrub(Disposal):
         Returns:
             The step.
         """
-        if self.gamma and self.step % 2 == 0 and self.step < self.config.away * self.config.steps:
+        held = bool(self.gamma) and self.guard.holds(self.step, self.network, self.transferred)
+        if self.gamma and not held and self.step % 2 == 0 and self.step < self.config.away * self.config.steps:
             return Step(self.gamma * self.pushed(batch.source))
         return self.keep_loss(batch.target if self.gamma else batch)  # type: ignore[arg-type]
 

@@ -44,8 +44,8 @@ class PiggybackConfig:
             half of the smallest class are left out.
         percent: further sizes, in per cent of the training set; none for no further.
         subsets: subsets of each size, over which accuracies are averaged.
-        piggybackers: what the thief does: fresh-head, linear-probe, warm-up, reinit, rescale, distil, retain-only; the first gives PL
-            accuracy its name, all of them (the others at the largest of per_class) give its best.
+        piggybackers: what the thief does: fresh-head, linear-probe, warm-up, reinit, rescale, distil, retain-only, kept-head,
+            kept-head-probe; the first gives PL accuracy its name, all of them (the others at the largest of per_class) give its best.
         rates: step sizes of the grid.
         steps: gradient steps.
         looks: numbers of steps after which the thief is tested as well, for the curve.
@@ -65,7 +65,7 @@ class PiggybackConfig:
     per_class: tuple[int, ...] | None = option((5, 20, 100), low=1)
     percent: tuple[float, ...] | None = option(None, low=0.001, high=100)
     subsets: int = option(3, low=1)
-    piggybackers: tuple[str, ...] = piggybackers.NAMES
+    piggybackers: tuple[str, ...] = piggybackers.DEFAULT
     rates: tuple[float, ...] = option((0.1, 0.03, 0.01), low=0)
     steps: int = option(200, low=1)
     looks: tuple[int, ...] = option((10, 30, 80), low=1)
@@ -112,6 +112,8 @@ class Piggyback(Probe):
                 raise UserError(f"probe.on={index} is none of the {len(there)} experiences; choose from 0 to {len(there) - 1}")
         self.there = there
         self.loot = {index: self._loot(there[index]) for index in dict.fromkeys(config.on or forgotten)}
+        if not all(map(self.thieves, self.loot)):
+            raise UserError("none of probe.piggybackers can be asked here, where there is no old head for them; put fresh-head before them")
         self.theft = Theft(config, setup, there)
 
     def _loot(self, material: Material) -> Loot:
@@ -188,10 +190,10 @@ class Piggyback(Probe):
             Names like `fresh-head/20` and `retain-only`.
         """
         alone = self.setup.by_experience or self.setup.scenario.setting == "episodic"
-        found = []
-        for place, name in enumerate(self.config.piggybackers):
-            if alone and name in piggybackers.WITH_ANOTHER_HEAD:
-                continue
+        left_out = piggybackers.WITH_ANOTHER_HEAD if alone else ()
+        left_out += piggybackers.WITH_THE_OLD_HEAD if alone or self.config.downstream else ()
+        found: list[str] = []
+        for place, name in enumerate(name for name in self.config.piggybackers if name not in left_out):
             if name == "retain-only":
                 found += [] if self.config.downstream else [name]
             else:

@@ -1,6 +1,6 @@
 """Piggybackers: what a third party does to the weights that he was handed, before and while he trains them on his part of the source.
 
-All but `retain-only` put a new head on the trunk, weights from N(0, 0.01^2):
+All but `kept-head` and `retain-only` put a new head on the trunk, weights from N(0, 0.01^2):
 
 - `fresh-head`: everything is trained.
 - `linear-probe`: the head alone is trained.
@@ -9,6 +9,7 @@ All but `retain-only` put a new head on the trunk, weights from N(0, 0.01^2):
 - `rescale`: against shrunken features: batch norms take the statistics of his examples; a trunk without any has each layer scaled to unit
   standard deviation on them (ReLU passes a scale through, so that what is computed stays the same up to it).
 - `distil`: his network is also held to the released target head's answers, so that the trunk keeps what they need.
+- `kept-head`, `kept-head-probe` (not tried unless asked for): he got hold of the old head as well, and trains everything, or it alone.
 - `retain-only`: trains on the target alone, as released; the source is then asked through the old head, and through a linear probe.
 """
 
@@ -24,7 +25,9 @@ from strategies.networks.network import Head, Network
 from strategies.networks.norms import Moments, norms
 from strategies.networks.unit import units
 
-NAMES = ("fresh-head", "linear-probe", "warm-up", "reinit", "rescale", "distil", "retain-only")
+DEFAULT = ("fresh-head", "linear-probe", "warm-up", "reinit", "rescale", "distil", "retain-only")
+WITH_THE_OLD_HEAD = ("kept-head", "kept-head-probe")
+NAMES = (*DEFAULT, *WITH_THE_OLD_HEAD)
 WITH_ANOTHER_HEAD = ("distil", "retain-only")
 """Those that use what the network was released for."""
 HEAD_DEVIATION = 0.01

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +72,8 @@ class Theft:
         if name == "warm-up":
             warm = max(1, round(WARM_UP * config.steps))
             rates = ((warm, WARM_UP * FASTER * rate), (config.steps - warm, FASTER * rate)) if config.steps > warm else rates
+        elif name in piggybackers.WITH_THE_OLD_HEAD:
+            made.head.blocks[0] = copy.deepcopy(self._old_head(network, loot)).requires_grad_()
         elif name == "reinit":
             piggybackers.reinitialise_last(made, self._generator("last block", seed))
         elif name == "rescale":
@@ -90,7 +92,7 @@ class Theft:
             first=loot.outputs.start,
             rates=rates,
             looks=self.looks,
-            trained="head" if name == "linear-probe" else "all",
+            trained="head" if name in ("linear-probe", "kept-head-probe") else "all",
             momentum=config.momentum,
             weight_decay=config.weight_decay,
             teacher=teacher,
@@ -122,7 +124,7 @@ class Theft:
                 )
             )
         yield trained
-        old: Any = network.head.blocks[network.head.ranges.index(self.there[loot.index].outputs)]
+        old = self._old_head(network, loot)
         asked = [self._asked(trial.network, old, loot) for trial in trained]
         yield asked
         seeds = range(self.config.subsets)
@@ -147,6 +149,9 @@ class Theft:
             looks=(1,),
             trained="head",
         )
+
+    def _old_head(self, network: Network, loot: Loot) -> nn.Module:
+        return network.head.blocks[network.head.ranges.index(self.there[loot.index].outputs)]
 
     def _released(self, network: Network, loot: Loot) -> nn.Linear | CosineLinear:
         block = network.head.blocks[network.head.ranges.index(self._other(loot).outputs)]

@@ -145,7 +145,7 @@ def test_a_probe_leaves_the_strategy_bit_identical_and_its_anchors_are_measured_
     again = Probing(plan, lambda: False, lambda line: None).measure(result.matrix.tolist())
     assert again == found
     pl = found["pl_accuracy"]
-    assert set(pl["by_piggybacker"]) == set(piggybackers.NAMES) and list(pl["by_size"]) == ["2", "5"] and pl["size"] == "5"
+    assert set(pl["by_piggybacker"]) == set(piggybackers.DEFAULT) and list(pl["by_size"]) == ["2", "5"] and pl["size"] == "5"
     assert pl["best"] >= pl["mean"] and pl["looks"] == [4, 12] and len(pl["by_size"]["2"]["curve"]) == 2
 
 
@@ -224,6 +224,17 @@ def test_without_disposal_the_source_is_there_more_of_it_with_more_examples_and_
     source_before, source_after = result.matrix[0, 0], result.matrix[2, 0]
     assert source_after > source_before - 0.02, "the head refitted to the transferred trunk knows what pre-training knew"
     assert result.summary["unlearning"]["cka_source"] == pytest.approx(1) and "warning" not in result.summary["unlearning"]
+
+
+def test_with_the_old_head_and_all_of_the_source_a_thief_has_in_a_few_steps_what_the_owner_had():
+    probe = {"per_class": None, "percent": [100], "subsets": 1, "steps": 5, "rates": [0.001], "looks": [2]}
+    asked = {"scenario": {"name": "transfer-split-digits"}, "strategy": {"name": "none"}, "network": {"hidden": "64"}}
+    probe["piggybackers"] = ["kept-head", "kept-head-probe", "fresh-head"]
+    result = carry_out(make_plan({**asked, "train": {"epochs": 10}, "probe": probe}, Progress()), None, resume=False, progress=Progress())
+    found = result.summary["pl_accuracy"]["by_piggybacker"]
+    assert found["kept-head"]["mean"] == pytest.approx(float(result.matrix[2, 0]), abs=0.02)
+    assert found["kept-head-probe"]["mean"] == pytest.approx(float(result.matrix[2, 0]), abs=0.02)
+    assert found["fresh-head"]["mean"] < 0.8 * found["kept-head"]["mean"] and found["kept-head"]["floor"] < 0.5
 
 
 def test_a_source_that_was_relearned_instead_of_disposed_of_is_told():

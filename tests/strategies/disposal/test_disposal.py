@@ -11,6 +11,7 @@ from runs.plan import make_plan
 from runs.showing.progress import Progress
 from runs.simulation import carry_out
 from scenarios.errors import UserError
+from strategies.disposal.guard import TargetGuard
 from strategies.phase import TrainConfig
 from tests.runs.test_resume import interrupted, same_bits
 from tests.strategies.driver import equal, make_setup, prepared, run_experience, run_stream, tiny_scenario
@@ -87,7 +88,7 @@ def test_target_only_never_sees_the_source_and_has_no_teacher():
 
 
 @pytest.mark.parametrize("head", ["random", "reprobed", "kept-trainable", "kept-frozen"])
-@pytest.mark.parametrize("second_order", ["two-pass", "direct"])
+@pytest.mark.parametrize("second_order", ["two-pass", "direct", "finite-difference"])
 def test_the_collision_moves_the_trunk_and_a_trained_source_head_and_never_the_targets_head(head, second_order):
     strategy, _ = transferred("gc", head=head, second_order=second_order)
     batch = strategy.source.train.batch(slice(0, 16))
@@ -107,6 +108,67 @@ def test_both_second_orders_dispose_alike_in_float64():
         made = run_stream(prepared("gc", setup(dtype=torch.float64), second_order=second_order, **FEW))
         ends.append(torch.cat([parameter.flatten() for parameter in made.network.parameters()]))
     assert torch.allclose(*ends, rtol=0, atol=1e-10)
+
+
+def test_differences_of_gradients_dispose_nearly_as_second_derivatives_do():
+    # ReLU has kinks, between which both are the same.
+    ends = []
+    for second_order in ("two-pass", "finite-difference"):
+        made = run_stream(prepared("gc", setup(dtype=torch.float64), second_order=second_order, **FEW))
+        ends.append(torch.cat([parameter.detach().flatten() for parameter in made.network.parameters()]))
+    kept = run_stream(prepared("keep-only", setup(dtype=torch.float64), **FEW))
+    without = torch.cat([parameter.detach().flatten() for parameter in kept.network.parameters()])
+    assert (ends[1] - ends[0]).norm() < 0.05 * (ends[0] - without).norm()
+
+
+def test_the_weight_of_distillation_counts_and_at_0_cross_entropy_alone_is_left():
+    ends = {}
+    for name, options in {"0": {"kd_weight": 0.0}, "1": {}, "5": {"kd_weight": 5.0}, "ce": {"keep": "ce"}}.items():
+        ends[name] = run_stream(prepared("negative-gradient", setup(), **options, **FEW)).network.state_dict()
+    assert equal(ends["0"], ends["ce"]) and not equal(ends["1"], ends["5"]) and not equal(ends["1"], ends["0"])
+
+
+def guarded(allowed, name="gc", **options):
+    stream = transfer()
+    source, *others = stream.experiences
+    stream = replace(stream, experiences=(source, *(replace(each, validation=others[0].test) for each in others)))
+    made = make_setup(stream, "mlp", TrainConfig(epochs=2, batch_size=16), options={"hidden": (12, 8)})
+    return run_stream(prepared(name, made, target_guard=allowed, **{**FEW, "steps": 24, **options}))
+
+
+@pytest.mark.parametrize("name", ["gc", "scrub", "uniform-labels"])
+def test_a_guard_that_never_holds_changes_nothing_and_one_that_always_holds_is_keep_only(name, monkeypatch):
+    plain, wide = guarded(None, name), guarded(1.0, name)
+    assert equal(plain.network.state_dict(), wide.network.state_dict()) and wide.report()["disposal"]["waited_steps"] == 0
+    assert "waited_steps" not in plain.report()["disposal"]
+    # The transferred network is always believed to know all of the target, and the present one nothing.
+    monkeypatch.setattr(TargetGuard, "_knows", lambda self, network: float(not any(each.requires_grad for each in network.parameters())))
+    held, kept = guarded(0.01, name), guarded(None, "keep-only")
+    assert equal(held.network.backbone.state_dict(), kept.network.backbone.state_dict())
+    assert held.report()["disposal"]["waited_steps"] == 24
+
+
+def test_the_guard_looks_every_ten_steps_and_lets_the_term_go_on_when_the_target_is_back(monkeypatch):
+    looks = iter([1.0, 0.98, 1.0, 0.995, 1.0, 0.9])
+    monkeypatch.setattr(TargetGuard, "_knows", lambda self, network: next(looks))
+    made = guarded(0.01)
+    assert made.report()["disposal"]["waited_steps"] == 10 + 4 and next(looks, None) is None
+
+
+def test_the_guard_keeps_a_target_that_the_term_alone_would_spoil():
+    ends = {}
+    for allowed in (None, 0.02):
+        made = guarded(allowed, "uniform-labels", gamma=1000.0, steps=120, learning_rate=0.1, keep="ce", clip=None)
+        batch = made.target.test.batch(slice(None))
+        made.network.eval()
+        answers = made.network.head.narrow(made.network.features(batch.x), made.target.outputs).argmax(1)
+        ends[allowed] = float((answers == batch.y - made.target.outputs.start).double().mean())
+    assert ends[0.02] > ends[None] + 0.1, ends
+
+
+def test_a_guard_without_validation_examples_is_one_line():
+    with pytest.raises(UserError, match="set scenario.validation_share"):
+        prepared("gc", setup(), target_guard=0.01, **FEW)
 
 
 def test_chunks_by_class_hold_fewer_classes():
@@ -161,9 +223,15 @@ ASKED = {
 }
 
 
-@pytest.mark.parametrize(("name", "steps"), [("gc", 3), ("gc", 12), ("gc", 14), ("gc", 25), ("scrub", 31), ("gc-noise-distil", 33)])
+@pytest.mark.parametrize(
+    ("name", "steps"), [("gc", 3), ("gc", 12), ("gc", 14), ("gc", 25), ("scrub", 31), ("gc-noise-distil", 33), ("guarded", 25)]
+)
 def test_interrupted_in_any_phase_and_resumed_gives_the_same_bits(name, steps, tmp_path):
     asked = {**ASKED, "strategy": {**ASKED["strategy"], "name": name}}
+    if name == "guarded":
+        # Interrupted between two of the guard's looks.
+        asked["strategy"] |= {"name": "negative-gradient", "gamma": 50.0, "target_guard": 0.0}
+        asked["scenario"] = {**ASKED["scenario"], "validation_share": 0.2}
     carry_out(make_plan(asked, Progress()), tmp_path / "whole", resume=False, progress=Progress())
     interrupted(asked, tmp_path / "run", steps)
     carry_out(make_plan(asked, Progress()), tmp_path / "run", resume=True, progress=Progress())
