@@ -190,7 +190,7 @@ class Piggyback(Probe):
             Names like `fresh-head/20` and `retain-only`.
         """
         alone = self.setup.by_experience or self.setup.scenario.setting == "episodic"
-        left_out = piggybackers.WITH_ANOTHER_HEAD if alone else ()
+        left_out: tuple[str, ...] = piggybackers.WITH_ANOTHER_HEAD if alone else ()
         left_out += piggybackers.WITH_THE_OLD_HEAD if alone or self.config.downstream else ()
         found: list[str] = []
         for place, name in enumerate(name for name in self.config.piggybackers if name not in left_out):
