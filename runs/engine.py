@@ -316,7 +316,11 @@ class Engine:
 
     def _seed(self, position: Position, what: int | str) -> None:
         # Dropout and sampling inside networks draw from the global generators: keyed like everything else.
-        torch.manual_seed(self.randomness.key("global", position.experience, position.phase, what))
+        # Not torch.manual_seed: where CUDA could be used and is not, that notes down the stack for later, two milliseconds each time.
+        key = self.randomness.key("global", position.experience, position.phase, what)
+        torch.default_generator.manual_seed(key)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed_all(key)
 
     def _optimizer(self, update: Update, where: str) -> tuple[torch.optim.Optimizer, Optimizer]:
         spec = update.optimizer or Optimizer.of(self.train)

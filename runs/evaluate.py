@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 
 from metrics.accuracy import correct
-from scenarios.experience import Batch, Experience, Scenario
+from scenarios.experience import Experience, Scenario
 from strategies.base import Strategy
+
+HELD = 2**20
+"""Numbers in answers that wait until they are judged together."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def evaluate(
                 rows.append({"metric": f"accuracy_{name}", "value": value / total, "on_experience": experience.index})
                 if name == scenario.setting:
                     row[experience.index] = value / total
-    return Evaluation(row, rows, _with_labels(rows, scenario), finite=not any(bad for *_, bad in values))
+    return Evaluation(row, rows, _with_labels(rows, scenario), finite=all(math.isfinite(total) for *_, total in values))
 
 
 def _with_labels(rows: list[dict[str, Any]], scenario: Scenario) -> dict[str, float]:
@@ -89,7 +92,7 @@ def _with_labels(rows: list[dict[str, Any]], scenario: Scenario) -> dict[str, fl
 
 
 def _correct(strategy: Strategy, scenario: Scenario, experience: Experience, learned: int, batch_size: int, side: str) -> Tensor:
-    """Right answers with the task label and without it, and answers that are no finite numbers.
+    """Right answers with the task label and without it, and the sum of all answers.
 
     Args:
         strategy: the learner.
@@ -100,27 +103,38 @@ def _correct(strategy: Strategy, scenario: Scenario, experience: Experience, lea
         side: which part.
 
     Returns:
-        int64 [3].
+        float64 [3], of which the first two count and the last is finite where all answers are.
     """
     examples = getattr(experience, side)
-    totals = torch.zeros(3, dtype=torch.int64, device=strategy.setup.device)
+    totals = torch.zeros(3, dtype=torch.float64, device=strategy.setup.device)
+    waiting: list[tuple[Tensor, ...]] = []
+    judged = 0
     for start in range(0, len(examples), batch_size):
-        # Nothing here holds a batch or its answers: their memory is used again for the next, and is in the processor's cache.
-        totals += _judged(strategy, scenario, experience, learned, examples.batch(slice(start, start + batch_size)))
+        stop = min(start + batch_size, len(examples))
+        # Nothing here holds a batch: its memory is used again for the next, and is in the processor's cache.
+        waiting.append(_answers(strategy, scenario, experience, examples.batch(slice(start, stop)).x))
+        if stop == len(examples) or (stop - judged) * waiting[0][0].shape[1] > HELD:
+            answers = [torch.cat(each) for each in zip(*waiting)]
+            totals += _judged(scenario, experience, learned, answers, examples.targets[judged:stop])
+            waiting, judged = [], stop
     return totals
 
 
-def _judged(strategy: Strategy, scenario: Scenario, experience: Experience, learned: int, batch: Batch) -> Tensor:
+def _answers(strategy: Strategy, scenario: Scenario, experience: Experience, x: Tensor) -> tuple[Tensor, ...]:
+    # With the task label and, where it may answer otherwise, without it.
+    if scenario.setting == "domain" or not strategy.task_dependent:
+        return (strategy.logits(x),)
+    known = strategy.logits(x, experience.index)
+    return (known,) if strategy.needs_label else (known, strategy.logits(x))
+
+
+def _judged(scenario: Scenario, experience: Experience, learned: int, answers: list[Tensor], targets: Tensor) -> Tensor:
+    known, unknown = answers[0], answers[-1]
+    # A sum that holds a NaN or an infinity is not finite itself, and in double precision finite single ones do not add up to one.
+    finite = known.sum(dtype=torch.float64)
     if scenario.setting == "domain":
-        logits = strategy.logits(batch.x)
-        right = correct(logits, batch.y)
-        return torch.stack([right, right, _bad(logits)])
+        right = correct(known, targets).double()
+        return torch.stack([right, right, finite])
     seen = range(scenario.experiences[max(learned, 1) - 1].outputs.stop)
-    logits = strategy.logits(batch.x, experience.index if strategy.task_dependent else None)
-    without = strategy.logits(batch.x) if strategy.task_dependent and not strategy.needs_label else logits
     shown = seen if experience.index < learned else None
-    return torch.stack([correct(logits, batch.y, experience.outputs), correct(without, batch.y, shown), _bad(logits)])
-
-
-def _bad(logits: Tensor) -> Tensor:
-    return (~torch.isfinite(logits)).sum()
+    return torch.stack([correct(known, targets, experience.outputs).double(), correct(unknown, targets, shown).double(), finite])

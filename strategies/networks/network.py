@@ -201,7 +201,9 @@ class Network(nn.Module):
         Returns:
             This network.
         """
-        super().train(mode)
+        # Evaluation mode is asked for with every batch of a test, and setting it takes longer than seeing that it is set.
+        if mode or any(module.training for module in self.modules()):
+            super().train(mode)
         if mode:
             for module in self.modules():
                 if is_frozen(module):

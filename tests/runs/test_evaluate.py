@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from runs import evaluate as module
 from runs.evaluate import evaluate
 from tests.strategies.driver import make_setup, prepared, run_stream, tiny_scenario
 
@@ -30,6 +31,31 @@ def test_it_equals_a_loop_over_single_examples(setting: str, learned: int) -> No
                 logits = strategy.logits(batch.x)[0]
             right += int(play.start + int(logits[play.start : play.stop].argmax()) == int(batch.y))
         assert value == right / len(experience.test)
+
+
+@pytest.mark.parametrize("held", [0, 20, 2**20])
+def test_answers_that_wait_are_judged_as_those_that_do_not(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    strategy = prepared("naive", make_setup(tiny_scenario("class")))
+    run_stream(strategy)
+    whole = evaluate(strategy, strategy.setup.scenario, 3, batch_size=1000)
+    monkeypatch.setattr(module, "HELD", held)
+    assert evaluate(strategy, strategy.setup.scenario, 3, batch_size=3) == whole
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_one_answer_that_is_no_finite_number_is_seen(value: float) -> None:
+    strategy = prepared("naive", make_setup(tiny_scenario("class")))
+    answer, calls = strategy.logits, iter(range(1000))
+
+    def spoilt(x: torch.Tensor, task: int | None = None) -> torch.Tensor:
+        logits = answer(x, task)
+        if next(calls) == 4:
+            logits[1, 2] = value
+        return logits
+
+    assert evaluate(strategy, strategy.setup.scenario, 3, batch_size=3).finite
+    strategy.logits = spoilt  # type: ignore[method-assign]
+    assert not evaluate(strategy, strategy.setup.scenario, 3, batch_size=3).finite
 
 
 def test_accuracy_with_and_without_the_task_label_stand_in_the_rows() -> None:

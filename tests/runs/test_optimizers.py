@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
 
 import runs
+from runs.fused import FusedSGD
 from runs.optimizers import check, eager, kinds, make
 from scenarios.errors import UserError
 from scenarios.options import build
@@ -17,6 +19,7 @@ from strategies.phase import Optimizer, Schedule, TrainConfig
 CODE = """
 import sys
 import torch
+from runs.fused import FusedSGD
 from runs.optimizers import make
 from strategies.phase import Optimizer
 for kind in ("sgd", "adam", "adamw"):
@@ -49,6 +52,44 @@ def test_the_steps_are_torchs_own(name: str) -> None:
         assert weight.requires_grad and weight.grad is not None and torch.is_grad_enabled()
         results.append(weight.detach().clone())
     assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.0}, {"weight_decay": 0.1, "options": {"nesterov": True}}])
+def test_the_quick_steps_of_sgd_are_torchs_own_where_parameters_join_later_and_after_a_checkpoint(options: dict[str, Any]) -> None:
+    spec = Optimizer(**{"kind": "sgd", "learning_rate": 0.1, "momentum": 0.9, **options})
+    results = []
+    for quick in (True, False):
+        torch.manual_seed(0)
+        weights = [torch.nn.Parameter(torch.randn(3, 2)) for _ in range(3)] + [torch.nn.Parameter(torch.randn(4, dtype=torch.float64))]
+        groups = [{"params": weights[:2]}, {"params": weights[2:], "lr": 0.01}]
+        optimizer = make(spec, groups) if quick else plain(spec, groups)
+        for step in range(6):
+            if step == 4:
+                kept = optimizer.state_dict()
+                optimizer = make(spec, groups) if quick else plain(spec, groups)
+                optimizer.load_state_dict(kept)
+            for weight in weights:
+                weight.grad = None
+            sum((weight.square().sum() for weight in weights[: 2 + step // 2]), torch.zeros(())).backward()
+            optimizer.step()
+        assert isinstance(optimizer, FusedSGD) is quick
+        results.append([*weights, *(state["momentum_buffer"] for state in optimizer.state.values() if state)])
+    assert len(results[0]) == (8 if spec.momentum else 4)
+    assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
+
+
+def plain(spec: Optimizer, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    made = torch.optim.SGD(groups, lr=0.1, momentum=spec.momentum, weight_decay=spec.weight_decay, fused=True, **spec.options)
+    for group in made.param_groups:
+        for weight in group["params"] if spec.momentum else ():
+            made.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+    return made
+
+
+def test_without_the_kernel_torchs_own_class_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runs.fused.AVAILABLE", False)
+    optimizer = make(Optimizer(kind="sgd", learning_rate=0.1), [torch.nn.Parameter(torch.ones(1))])
+    assert isinstance(optimizer, torch.optim.SGD) and not isinstance(optimizer, FusedSGD)
 
 
 def test_a_class_made_otherwise_is_given_back_as_it_is() -> None:

@@ -198,3 +198,13 @@ def test_conv4_as_the_lineage_of_maml_plus_plus_has_it(downsample):
         z = nn.functional.leaky_relu(unit(z), 0.01)
         z = nn.functional.max_pool2d(z, 2) if downsample == "pool" else z
     assert torch.allclose(network.features(x), z.flatten(1), atol=1e-6)
+
+
+def test_evaluation_mode_reaches_a_part_that_was_put_into_training_mode_by_itself():
+    network = make("conv").eval()
+    part = next(iter(units(network).values()))
+    part.train()
+    assert not network.training and part.training
+    network.eval()
+    assert not any(module.training for module in network.modules())
+    assert network.train().training and all(module.training for module in network.modules())
