@@ -52,15 +52,18 @@ PAGES: Mapping[str, Sequence[Part]] = {
     ),
     "methods/l2f.md": (
         Part("cifar-fs", "(maml|l2f)-.shot", finding=False),
+        Part("cifar-fs-authors", "maml|l2f", drawn=False),
         Part("glyphs", "maml|l2f", finding=False),
     ),
     "methods/cxgrad.md": (
         Part("cifar-fs", "(maml|l2f|cxgrad)-.shot", finding=False),
+        Part("cifar-fs-authors", "maml|cxgrad", drawn=False),
         Part("glyphs-combinations", ".*cxgrad.*", finding=False),
     ),
     "methods/tapl.md": (
         Part("glyphs", "maml|l2f|tapl.*|label-propagation.*"),
         Part("cifar-fs", "(maml|l2f|tapl|label-propagation)(-own|-constant-bandwidth)?-.shot"),
+        Part("omniglot-20way", drawn=False),
         Part("glyphs-combinations", ".*tapl", finding=False, drawn=False),
     ),
     "methods/protonet.md": (
