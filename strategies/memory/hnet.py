@@ -3,6 +3,8 @@
 An index module scores an image for each task known; the highest score names the task, the lowest index where scores are equal. It reads
 real images only while their task is learned. Modules that generate are in `hnet_gan`. `autoencoder` does not: each task's
 autoencoder learns its images, and the one with the least squared error names the task (the gate of Aljundi et al. 2017, arXiv 1611.06194).
+
+What is kept of a task is packed (`networks.packed`) when it is finished, and what learns is there once, for the task at hand. That is ours.
 """
 
 from __future__ import annotations
