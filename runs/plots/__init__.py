@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from runs.plots.comparison import compare
 from runs.plots.curves import forgetting_curves
 from runs.plots.disposal import pl_by_size, pl_by_steps, trade_off
 from runs.plots.episodes import adaptation, compare_few_shot, inside, training_curve
-from runs.plots.matrix import accuracy_matrix
+from runs.plots.matrix import accuracy_matrix, mean_accuracy_matrix
 from runs.plots.routing import capacity, generated_samples, task_confusion
 from runs.plots.training import training
 from runs.recording import directories
@@ -33,6 +34,8 @@ __all__ = [
     "draw_group",
     "forgetting_curves",
     "inside",
+    "means",
+    "side_by_side",
     "training",
     "training_curve",
 ]
@@ -56,6 +59,8 @@ PLOTS: dict[str, Callable[[Run], Figure | None]] = {
 """File name to drawing."""
 
 
+MOST_MEANS = 20
+"""Groups up to which each has its mean accuracy matrix drawn."""
 FORMATS = ("png", "pdf", "svg")
 """What figures can be written as."""
 
@@ -80,7 +85,7 @@ def draw(directory: Path, *, missing: bool = False, formats: Sequence[str] = ("p
 
 
 def draw_group(groups: Sequence[Group], folder: Path, *, formats: Sequence[str] = ("png",), columns: int | None = None) -> list[Path]:
-    """Draw groups of runs side by side.
+    """Draw groups of runs side by side, and of each group's seeds the mean accuracy matrix.
 
     Args:
         groups: at least one.
@@ -93,10 +98,41 @@ def draw_group(groups: Sequence[Group], folder: Path, *, formats: Sequence[str] 
     """
     place = folder / "paper" if columns else folder
     with style.paper(columns) if columns else contextlib.nullcontext():
-        if figure := trade_off(groups):
-            drawn = {"trade_off": figure}
-        else:
-            figure = compare_few_shot(groups) or compare(groups)
-            drawn = {"forgetting_curves": figure} if figure else {}
-        drawn |= attacks.compared(groups)
+        drawn = {**side_by_side(groups), **{name: figure for name, _, figure in means(groups)}}
         return [style.save(figure, place / f"{name}.{each}") for name, figure in drawn.items() for each in formats]
+
+
+def side_by_side(groups: Sequence[Group]) -> dict[str, Figure]:
+    """The figures that all groups share.
+
+    Args:
+        groups: at least one.
+
+    Returns:
+        File name to figure.
+    """
+    if figure := trade_off(groups):
+        drawn = {"trade_off": figure}
+    else:
+        figure = compare_few_shot(groups) or compare(groups)
+        drawn = {"forgetting_curves": figure} if figure else {}
+    return {**drawn, **attacks.compared(groups)}
+
+
+def means(groups: Sequence[Group]) -> list[tuple[str, Group, Figure]]:
+    """The mean accuracy matrices of groups of several seeds; none of disposals, or where there are more than `MOST_MEANS` groups.
+
+    Args:
+        groups: at least one.
+
+    Returns:
+        File name, group and figure.
+    """
+    found: list[tuple[str, Group, Figure]] = []
+    # What disposal did is told by other figures.
+    disposed = any("unlearning" in group.summary for group in groups)
+    for group in groups if len(groups) <= MOST_MEANS and not disposed else ():
+        name = "_".join(["mean_accuracy_matrix", *([re.sub(r"[^\w.+=-]+", "-", group.label)[:80]] if len(groups) > 1 else [])])
+        if figure := mean_accuracy_matrix(group):
+            found.append((name if all(name != other for other, _, _ in found) else f"{name}-{len(found)}", group, figure))
+    return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import math
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -263,5 +265,15 @@ def save(drawn: Figure, path: Path) -> Path:
         if engine := drawn.get_layout_engine():
             engine.execute(drawn)
             drawn.set_layout_engine("none")
-        drawn.savefig(file, format=path.suffix[1:], dpi=200, metadata=PLAIN.get(path.suffix, {}))
+        written = io.BytesIO()
+        drawn.savefig(written, format=path.suffix[1:], dpi=200, metadata=PLAIN.get(path.suffix, {}))
+        file.write(_renamed(written.getvalue()) if path.suffix == ".svg" else written.getvalue())
     return path
+
+
+def _renamed(svg: bytes) -> bytes:
+    # Names of clip paths follow from where they lay in memory: numbers instead, so that the same figure has the same bytes.
+    names: dict[bytes, bytes] = {}
+    for found in re.finditer(rb'<clipPath id="(p[0-9a-f]{10})"', svg):
+        names.setdefault(found[1], b"p%d" % len(names))
+    return re.sub(rb"\bp[0-9a-f]{10}\b", lambda found: names.get(found[0], found[0]), svg)

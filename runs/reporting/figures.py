@@ -42,12 +42,12 @@ def compared(part: Part) -> list[Drawn]:
     """
     command = shlex.join(["simulate", "compare", *map(str, part.given)])
     with tempfile.TemporaryDirectory() as folder:
-        files = plots.draw_group(part.groups, Path(folder), formats=("svg",))
+        files = [style.save(figure, Path(folder) / f"{name}.svg") for name, figure in plots.side_by_side(part.groups).items()]
         return [Drawn(path.stem.replace("_", " "), _embedded(path), command) for path in files]
 
 
-def of_first_seeds(part: Part) -> list[tuple[str, list[Drawn]]]:
-    """Draw the first seed of every group.
+def of_each(part: Part) -> list[tuple[str, list[Drawn]]]:
+    """Draw every group by itself: the mean accuracy matrix of its seeds, and its first seed.
 
     Args:
         part: of a report.
@@ -56,15 +56,20 @@ def of_first_seeds(part: Part) -> list[tuple[str, list[Drawn]]]:
         What each is called, and its figures; groups that have nothing to draw are not there.
     """
     found = []
+    averaged = {id(group): figure for _, group, figure in plots.means(part.groups)}
     with tempfile.TemporaryDirectory() as folder:
         for group in part.groups:
-            run = group.runs[0]
+            run, drawn = group.runs[0], []
+            if figure := averaged.get(id(group)):
+                mean = _embedded(style.save(figure, Path(folder) / "mean.svg"))
+                drawn.append(Drawn("mean accuracy matrix", mean, shlex.join(["simulate", "compare", *map(str, part.given)])))
             command = shlex.join(["simulate", "plot", str(run.directory)])
-            figures = {name: figure for name in SINGLE if (figure := plots.PLOTS[name](run))}
+            wanted = [name for name in SINGLE if not (drawn and name == "accuracy_matrix")]
+            figures = {name: figure for name in wanted if (figure := plots.PLOTS[name](run))}
             files = [style.save(figure, Path(folder) / f"{name}.svg") for name, figure in figures.items()]
-            if files:
-                drawn = [Drawn(path.stem.replace("_", " "), _embedded(path), command) for path in files]
-                found.append((f"{group.label}, seed {run.seed}", drawn))
+            drawn += [Drawn(path.stem.replace("_", " "), _embedded(path), command) for path in files]
+            if drawn:
+                found.append((f"{group.label}, {'mean of seeds, and ' if id(group) in averaged else ''}seed {run.seed}", drawn))
     return found
 
 

@@ -84,7 +84,7 @@ def _shown(part: Part) -> dict[str, Any]:
         "opening": words.opening(part),
         "grids": grids(part),
         "compared": figures.compared(part),
-        "singles": figures.of_first_seeds(part),
+        "singles": figures.of_each(part),
     }
 
 

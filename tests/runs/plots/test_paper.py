@@ -61,7 +61,7 @@ def test_a_folder_of_seeds_is_drawn_run_by_run_and_together(tmp_path: Path) -> N
         make_run(tmp_path / "group" / f"seed-{seed}", seed=seed)
     code, out, error = call("plot", tmp_path / "group", "--style", "paper", "--format", "pdf")
     assert code == 0, error
-    assert len(out.split()) == 5 and all(Path(path).read_bytes().startswith(b"%PDF") for path in out.split())
+    assert len(out.split()) == 6 and all(Path(path).read_bytes().startswith(b"%PDF") for path in out.split())
     assert str(tmp_path / "group" / "paper" / "forgetting_curves.pdf") in out
     code, _, error = call("plot", tmp_path / "group", "--style", "papper")
     assert code == 2 and "did you mean paper?" in error

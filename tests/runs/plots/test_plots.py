@@ -49,10 +49,10 @@ def test_a_run_is_drawn_in_any_format_and_a_folder_of_runs_run_by_run(tmp_path, 
         cli.main()
     assert not stopped.value.code
     told = capsys.readouterr().out.split()
-    assert len(told) == 10 and all(Path(path).stat().st_size > 1000 for path in told)
+    assert len(told) == 12 and all(Path(path).stat().st_size > 1000 for path in told)
     first = {path: Path(path).read_bytes() for path in told}
     plots.draw(tmp_path / "group" / "seed-0", formats=("pdf", "svg"))
-    assert all(Path(path).read_bytes() == content for path, content in first.items() if path.endswith("pdf"))
+    assert all(Path(path).read_bytes() == content for path, content in first.items())
 
 
 @pytest.mark.parametrize("setting", ["task", "class"])
@@ -154,6 +154,19 @@ def test_a_comparison_of_single_seeds_has_no_band_and_one_legend_entry_each(tmp_
     assert not any(axes.collections for axes in figure.subfigs[1].axes)
     assert [text.get_text() for text in figure.subfigs[1].legends[0].get_texts()] == ["naive", "rescl"]
     assert any("1 seed" in text for text in texts(figure))
+
+
+def test_a_mean_matrix_shows_mean_and_deviation_of_every_cell(tmp_path):
+    runs = [make_run(tmp_path / str(seed), seed=seed, experiences=2, decay=0.1 + 0.2 * seed) for seed in range(3)]
+    (group,) = compare.collect(runs)
+    figure = plots.matrix.mean_accuracy_matrix(group)
+    whole = numpy.stack([numpy.concatenate([initial[None], matrix]) for _, initial, matrix in (run.matrix() for run in group.runs)])
+    cells = [text.get_text() for text in figure.findobj(lambda artist: artist.get_gid() == style.CELL)]
+    mean, deviation = whole.mean(0), whole.std(0, ddof=1)
+    wanted = [f"{100 * m:.1f}\n±{100 * d:.1f}" for m, d in zip(mean.ravel(), deviation.ravel()) if not numpy.isnan(m)]
+    assert sorted(cells) == sorted(wanted) and any("±0.0" not in cell for cell in cells)
+    assert any("3 seeds" in text for text in texts(figure))
+    assert plots.matrix.mean_accuracy_matrix(compare.collect(runs[:1])[0]) is None
 
 
 def test_a_dozen_strategies_can_be_told_apart(tmp_path):

@@ -124,13 +124,26 @@ def test_the_command_beside_a_figure_makes_it_again_and_names_no_other_runs(tmp_
     make_run(tmp_path / "my runs" / "naive" / "other", scenario="permuted-mnist", strategy="ewc")
     monkeypatch.chdir(tmp_path)
     page, _ = page_of("my runs", out=tmp_path / "report.html")
-    commands = [text for tag, text in page.texts if tag == "code" and text.startswith("simulate compare")]
+    commands = list(dict.fromkeys(text for tag, text in page.texts if tag == "code" and text.startswith("simulate compare")))
     assert len(commands) == 2
     for command in commands:
         code, _, error = call(*shlex.split(command)[1:], "--out", "again")
         assert code == 0, error
         assert (tmp_path / "again" / "forgetting_curves.png").exists()
     assert "simulate compare 'my runs/ewc' 'my runs/naive/seed-0'" in commands[1 if "rescl" in commands[1] else 0]
+
+
+def test_each_group_of_several_seeds_has_its_mean_matrix_and_one_seed_its_own(tmp_path: Path) -> None:
+    page, _ = page_of(study(tmp_path / "runs", seeds=2), out=tmp_path / "report.html")
+    shown = [attributes.get("alt") for tag, attributes in page.tags if tag == "img"]
+    assert shown.count("mean accuracy matrix") == 3 and "accuracy matrix" not in shown
+    page, _ = page_of(study(tmp_path / "one", seeds=1), out=tmp_path / "one.html")
+    shown = [attributes.get("alt") for tag, attributes in page.tags if tag == "img"]
+    assert shown.count("accuracy matrix") == 3 and "mean accuracy matrix" not in shown
+    assert call("compare", tmp_path / "runs", "--out", tmp_path / "again")[0] == 0
+    assert {path.name for path in (tmp_path / "again").glob("mean_*.png")} == {
+        f"mean_accuracy_matrix_{name}.png" for name in ("naive", "ewc", "rescl")
+    }
 
 
 def test_what_users_have_written_is_escaped(tmp_path: Path) -> None:
