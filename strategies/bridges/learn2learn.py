@@ -114,6 +114,14 @@ class Learn2Learn(Strategy):
     def _grey(self) -> bool:
         return self.setup.scenario.input_shape[0] == 1
 
+    def plain(self) -> Strategy:
+        """The same learner, which is trained on one domain after another anyway.
+
+        Returns:
+            A learner, not yet prepared.
+        """
+        return type(self)(self.config)
+
     def phases(self, experience: Any) -> list[Phase]:
         """One phase of meta-training.
 

@@ -51,6 +51,8 @@ FAMILIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "maml": (DOMAINS, {"meta_batch": 2}),
     "cxgrad": (DOMAINS, {"meta_batch": 2}),
     "protonet": (DOMAINS, {"meta_batch": 2, "stream": "joint"}),
+    "learn2learn:MAML": (DOMAINS, {"meta_batch": 2}),
+    "learn2learn:MetaSGD": (DOMAINS, {"meta_batch": 2}),
 }
 PROBES: dict[str, dict[str, Any]] = {
     "piggyback": {
@@ -78,8 +80,9 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def asked(strategy: str, probe: str) -> dict[str, Any]:
     common, options = FAMILIES[strategy]
-    if ":" in strategy and find_spec("avalanche") is None:
-        pytest.skip("Avalanche is not installed")
+    package, colon, _ = strategy.partition(":")
+    if colon and find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
     other = {"scenario": "glyphs", "ways": 5} if common is STREAM and probe == "few-shot" else {}
     return {**common, "strategy": {"name": strategy, **options}, "probe": {"name": probe, **PROBES[probe], **other}}
 
@@ -103,7 +106,7 @@ def test_piggyback_steals_every_forgotten_experience_back_and_leaves_no_trace(st
 
 
 @pytest.mark.parametrize("probe", ["features", "few-shot"])
-@pytest.mark.parametrize("strategy", ["hnet-cnet", "avalanche:Naive", "maml", "protonet"])
+@pytest.mark.parametrize("strategy", ["hnet-cnet", "avalanche:Naive", "maml", "protonet", "learn2learn:MAML"])
 def test_features_of_every_kind_of_learner_can_be_asked(strategy: str, probe: str) -> None:
     result = simulate(**asked(strategy, probe))
     if probe == "few-shot":
