@@ -56,6 +56,7 @@ strategies = Registry(
         Row("metasgd", "Meta-SGD: MAML with a learned step size for every weight", "strategies.meta.metasgd:MetaSgd"),
         Row("reptile", "Reptile: an initialisation moved towards tasks' own solutions", "strategies.meta.reptile:Reptile"),
         Row("avalanche:LEARNER", "any strategy of Avalanche (avalanche:EWC)", "strategies.bridges.avalanche:AvalancheStrategy"),
+        Row("naive+avalanche:PLUGIN", "naive with a plug-in of Avalanche hung on it", "strategies.bridges.plugged:Plugged"),
         Row("learn2learn:LEARNER", "learn2learn's MAML, MetaSGD or ANIL (learn2learn:MAML)", "strategies.bridges.learn2learn:Learn2Learn"),
         Row("METHOD+replay", "replay beside a penalty or a distillation, for instance ewc+replay", "strategies.memory.beside:Beside"),
         Row("A+B", "methods of MAML's inner loop combined, for instance l2f+cxgrad+tapl", "strategies.meta.combination:Combination"),

@@ -16,6 +16,7 @@ from strategies.networks.network import OUT_OF_PLAY, Network
 
 if TYPE_CHECKING:
     from strategies.bridges.avalanche import AvalancheStrategy
+    from strategies.bridges.bridged import Bridged
 
 
 class Nothing:
@@ -85,7 +86,7 @@ class InPlayLoss(nn.Module):
         reduction: as of `torch.nn.CrossEntropyLoss`; plug-ins change it for a while.
     """
 
-    def __init__(self, owner: AvalancheStrategy) -> None:
+    def __init__(self, owner: Bridged) -> None:
         super().__init__()
         self._owner = owner
         mask = owner.task_mask.float()
@@ -109,6 +110,30 @@ class InPlayLoss(nn.Module):
             return functional.cross_entropy(logits.masked_fill(~self._beside[y], OUT_OF_PLAY), y, reduction=self.reduction)
         outputs = scenario.in_play(self._owner.experience)
         return functional.cross_entropy(logits[:, outputs.start : outputs.stop], y - outputs.start, reduction=self.reduction)
+
+
+def leave_idle_blocks_alone(network: Network) -> None:
+    """Take the gradient of blocks of the head that nothing looks at: neither momentum nor decay moves them then, as in our strategies.
+
+    Args:
+        network: between backward and step.
+    """
+    for block in network.head.blocks:
+        gradients = [parameter.grad for parameter in block.parameters() if parameter.grad is not None]
+        if gradients and not any(bool(gradient.any()) for gradient in gradients):
+            for parameter in block.parameters():
+                parameter.grad = None
+
+
+def zero_missing_gradients(network: Network) -> None:
+    """Give parameters without a gradient one of zeros, which plug-ins rely on.
+
+    Args:
+        network: after the step.
+    """
+    for parameter in network.parameters():
+        if parameter.grad is None and parameter.requires_grad:
+            parameter.grad = torch.zeros_like(parameter)
 
 
 def many_headed(whole: Whole) -> nn.Module:
