@@ -10,6 +10,7 @@ from runs.config import EvaluateConfig
 from runs.resolution import Resolved
 from scenarios.episodes.episodic import EpisodicScenario
 from scenarios.errors import UserError
+from strategies.base import Strategy
 from strategies.defences.defence import Defence
 from strategies.networks.norms import norms
 from strategies.phase import TrainConfig
@@ -134,3 +135,23 @@ def check_batches(scenario: Any, network: nn.Module, train: TrainConfig) -> None
         if len(experience.train) == 1:
             only = f"the only training example of experience {experience.index}"
             raise UserError(f"batch norm has nothing to normalise by in {only}; raise scenario.train_examples, {advice}")
+
+
+def check_foreign(chosen: Resolved, strategy: Strategy) -> None:
+    """See whether another library, which reads the stream as it was made, is asked for what it cannot have.
+
+    Args:
+        chosen: what was asked for.
+        strategy: the learner, prepared.
+
+    Raises:
+        UserError: an adversary or a defence would do nothing, or a metric would leave most of what is kept out.
+    """
+    if not strategy.foreign:
+        return
+    name = chosen.strategy.name
+    for asked in ("attack", "defence"):
+        if asked in chosen.optional:
+            raise UserError(f"Avalanche reads the stream as it was made, so --{asked} would do nothing to {name}; take a strategy of ours")
+    if "state_bytes" in (chosen.evaluation.metrics or ()):
+        raise UserError(f"what Avalanche keeps is in no state of ours, so evaluate.metrics=state_bytes is not had of {name}; leave it out")

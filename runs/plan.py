@@ -14,7 +14,7 @@ import torch
 
 from runs import config, measures, optimizers
 from runs.building import Builder
-from runs.checks import check_batches, check_features, check_online, check_options, check_unread
+from runs.checks import check_batches, check_features, check_foreign, check_online, check_options, check_unread
 from runs.config import EvaluateConfig
 from runs.contest import check, outfit
 from runs.held_out import first, held_out
@@ -120,6 +120,7 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
     strategy = strategy_class(chosen.strategy.options)
     strategy.prepare(Setup(scenario, chosen.train, builder, randomness, device))
     check_batches(scenario, strategy.network, chosen.train)
+    check_foreign(chosen, strategy)
     if attack and not isinstance(scenario, EpisodicScenario):
         attack.prepare(scenario)
         check(attack, defence, strategy)

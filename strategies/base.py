@@ -65,6 +65,8 @@ class Strategy:
 
     unread: ClassVar[Mapping[str, str]] = {}
     """Options of `train` that the learner has no use for, and what is to be done instead of giving them."""
+    foreign: ClassVar[bool] = False
+    """Whether another library reads the stream, as it was made, and keeps what no state of ours holds."""
 
     setup: Setup
     network: Network

@@ -26,6 +26,7 @@ is written by `python -m runs.showing.metric_table docs/metrics-by-strategy.md`;
 """
 KINDS = {
     "streams": "learners of streams",
+    "Avalanche": "learners of streams that Avalanche trains, or has a part in",
     "by experience": "learners of streams whose network computes otherwise by experience",
     "disposal": "disposals, on a transfer",
     "steps": "learners of episodes that adapt in steps",
@@ -63,6 +64,8 @@ def kind(row: Row, component: Any) -> str:
         return "disposal"
     if component.settings == {"episodic"}:
         return "steps" if hasattr(component, "inner_steps") or family(row.place) == "bridges" else "embedding"
+    if component.foreign:
+        return "Avalanche"
     network = typing.get_type_hints(component).get("network")
     return "by experience" if hasattr(network, "part") else "streams"
 
@@ -81,6 +84,10 @@ def cell(metric: str, of: str) -> str:
     episodic = of in ("steps", "embedding")
     if ("episodic" if episodic else "task") not in measures.settings(measure.needs):
         return OF_A_METRIC.get(metric) or REASONS[measure.needs]
+    if of == "Avalanche" and measure.needs in (measures.ATTACK, measures.DEFENCE):
+        return "no: it reads the stream as it was made"
+    if of == "Avalanche" and metric == "state_bytes":
+        return "no: what it keeps is in no state of ours"
     if metric in OVER_ALL and of == "disposal":
         return "no: the step that disposes has no test of its own (`unlearning` in the summary)"
     if metric == "forward_transfer" and of == "by experience":

@@ -20,6 +20,7 @@ from strategies.optimizers import kinds
 class Bridged(Strategy):
     """A learner that Avalanche has a part in."""
 
+    foreign = True
     all_outputs: bool = False
     """Whether the loss looks at all of the head, not at what is in play."""
 

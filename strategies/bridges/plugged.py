@@ -154,12 +154,10 @@ class Plugged(Bridged):
             The phase.
 
         Raises:
-            UserError: the run was stopped before, or somebody has changed the stream.
+            UserError: the run was stopped before.
         """
         if experience.index != self.learned:
             raise UserError("what Avalanche's plug-ins keep is in no checkpoint: begin the run again in another --out")
-        if experience.train is not self.setup.scenario.experiences[experience.index].train:
-            raise UserError("Avalanche's plug-ins read the stream as it was at first; leave --attack and --defence out")
         update = Update(
             loss=self.loss, parameters=self.network.parameters, after_backward=self._after_backward, after_step=self._after_step
         )

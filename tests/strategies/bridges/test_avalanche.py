@@ -10,11 +10,15 @@ import pytest
 import torch
 
 import runs
+import scenarios
 from metrics import continual
+from runs import plots
 from runs.plan import make_plan
 from runs.showing.progress import Progress
+from scenarios.bridges.avalanche import from_benchmark
 from scenarios.bridges.foreign import library
 from scenarios.errors import UserError
+from scenarios.streams.cutting import StreamConfig
 
 TRAIN = {"epochs": 2, "optimizer": "sgd", "learning_rate": 0.05, "batch_size": 16}
 STREAM = {"name": "split-digits", "tasks": 5, "train_examples": 60, "test_examples": 40}
@@ -192,6 +196,69 @@ def test_their_strategies_run_and_act(name, options):
 def test_what_cannot_be_made_is_one_line(strategy, train, message):
     with pytest.raises(UserError, match=message):
         runs.simulate(scenario=STREAM, strategy=strategy, train={**TRAIN, **train})
+
+
+@pytest.mark.parametrize("strategy", ["avalanche:Naive", "naive+avalanche:LwFPlugin"])
+def test_what_would_do_nothing_or_count_half_is_refused(strategy):
+    request = {"scenario": STREAM, "strategy": strategy, "train": TRAIN}
+    with pytest.raises(UserError, match="--attack would do nothing"):
+        runs.simulate(**request, attack="task-poison")
+    with pytest.raises(UserError, match="--defence would do nothing"):
+        runs.simulate(**request, defence="quantise")
+    with pytest.raises(UserError, match="state_bytes is not had of"):
+        runs.simulate(**request, evaluate={"metrics": ["state_bytes"]})
+
+
+@pytest.fixture(scope="module")
+def own_benchmark():
+    """A benchmark object as a user of Avalanche has one: images that are no data set of ours, cut into three experiences."""
+    from avalanche.benchmarks import nc_benchmark
+
+    def pairs(each, seed):
+        labels = torch.arange(6).repeat_interleave(each)
+        looks = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(9))
+        noise = torch.randn(len(labels), 1, 8, 8, generator=torch.Generator().manual_seed(seed))
+        made = torch.utils.data.TensorDataset((0.5 + 0.15 * looks[labels] + 0.1 * noise).clamp(0, 1), labels)
+        made.targets = labels.tolist()
+        return made
+
+    benchmark = nc_benchmark(pairs(20, 0), pairs(10, 1), n_experiences=3, task_labels=False, shuffle=False, seed=0)
+
+    @scenarios.register("own-benchmark", "a benchmark object of Avalanche")
+    class Own:
+        Config = StreamConfig
+
+        @staticmethod
+        def make(config, request):
+            return from_benchmark(benchmark, config=config, request=request)
+
+    yield "own-benchmark"
+    del scenarios.registry.rows["own-benchmark"]
+
+
+LWF = {"name": "avalanche:LwF", "options.alpha": 1.0, "options.temperature": 2.0}
+
+
+@pytest.mark.parametrize("setting", ["task", "class"])
+@pytest.mark.parametrize("strategy", ["avalanche:Naive", {"name": "avalanche:Replay", "options.mem_size": 20}, LWF])
+def test_numbers_and_plots_of_their_strategies_on_a_benchmark_object_are_right(own_benchmark, strategy, setting, tmp_path):
+    request = {"scenario": {"name": own_benchmark, "setting": setting}, "strategy": strategy, "train": TRAIN, "out": tmp_path / "run"}
+    result = runs.simulate(**request)
+    matrix, last = result.matrix, len(result.matrix) - 1
+    assert last == 2
+    for experience in result.scenario.experiences:
+        batch, hits = experience.test.batch(slice(None)), 0
+        logits = result.strategy.logits(batch.x)
+        for row, y in zip(logits, batch.y.tolist()):
+            choice = [*experience.outputs] if setting == "task" else [*range(6)]
+            hits += max(choice, key=lambda output: float(row[output])) == y
+        assert float(matrix[last, experience.index]) == pytest.approx(hits / len(batch.y))
+    forgotten = [max(float(matrix[i, j]) for i in range(j, last + 1)) - float(matrix[last, j]) for j in range(last)]
+    assert result.summary["average_forgetting"] == pytest.approx(sum(forgotten) / last)
+    assert result.summary["average_accuracy"] == pytest.approx(sum(map(float, matrix[last])) / 3)
+    assert result.summary["parameters"] == sum(parameter.numel() for parameter in result.strategy.network.parameters())
+    assert result.summary["peak_memory_bytes"] > 2**20
+    assert {"forgetting_curves", "accuracy_matrix"} <= {path.stem for path in plots.draw(tmp_path / "run")}
 
 
 def test_a_stopped_run_is_not_gone_on_with_in_silence(tmp_path):
