@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from runs.beginnings import Beginning
 from runs.parallel import launch, norms
 from scenarios.errors import UserError
 from scenarios.experience import Scenario
@@ -28,14 +29,23 @@ class Builder:
         scenario: what is to be learned; for the shape of images and the head.
         randomness: of the run.
         device: where it computes.
+        beginning: whose backbone it begins with; None for new weights throughout.
 
     Attributes:
         channels_last: whether its images lie channels last.
     """
 
-    def __init__(self, name: str, options: object, scenario: Scenario, randomness: Randomness, device: torch.device) -> None:
+    def __init__(
+        self,
+        name: str,
+        options: object,
+        scenario: Scenario,
+        randomness: Randomness,
+        device: torch.device,
+        beginning: Beginning | None = None,
+    ) -> None:
         self._arguments = (name, options, scenario.input_shape, scenario.blocks, randomness.key("initialisation"))
-        self._device = device
+        self._device, self._beginning = device, beginning
         # Not those of other libraries and of users: what they do when they are made may need memory that is there.
         if networks.load(name)[0].__module__.startswith("strategies.networks.") and not hasattr(options, "weights"):
             self._refuse_too_large()
@@ -54,6 +64,8 @@ class Builder:
         return network if network is not None else self._placed(build(*self._arguments))
 
     def _placed(self, network: Network) -> Network:
+        if self._beginning is not None:
+            self._beginning.give(network)
         if launch.size() > 1:
             norms.share(network)
         layout = torch.channels_last if self.channels_last else torch.contiguous_format

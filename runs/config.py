@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from runs import yaml_files
 from scenarios.errors import UserError, nearest, shortened, shown
-from scenarios.options import build, option
+from scenarios.options import build, option, told
 
 SECTIONS = ("scenario", "strategy", "network", "train", "evaluate", "attack", "defence", "probe")
 """Parts of a request that hold options."""
@@ -161,6 +161,8 @@ def absolute(request: Mapping[str, Any]) -> dict[str, Any]:
             changed[name] = own(request[name])
     if "name" in request.get("scenario", {}):
         changed["scenario"] = {**request["scenario"], "name": own(request["scenario"]["name"])}
+    if request.get("train", {}).get("from"):
+        changed["train"] = {**request["train"], "from": place(str(request["train"]["from"]))}
     if request.get("data_root"):
         changed["data_root"] = place(request["data_root"])
     if "imports" in request:
@@ -260,7 +262,7 @@ def as_dict(config: Any) -> dict[str, Any]:
             return {key: plain(each) for key, each in value.items()}
         return list(value) if isinstance(value, tuple) else value
 
-    return {key: plain(value) for key, value in dataclasses.asdict(config).items()}
+    return {told(key): plain(value) for key, value in dataclasses.asdict(config).items()}
 
 
 def to_yaml(resolved: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from runs import config, measures, optimizers
+from runs import beginnings, config, measures, optimizers
 from runs.building import Builder
 from runs.checks import check_batches, check_features, check_foreign, check_online, check_options, check_unread
 from runs.config import EvaluateConfig
@@ -56,6 +56,7 @@ class Plan:
         defence: the defence, prepared; None where there is none.
         probe: what is measured in the end on copies of the network, prepared; None where there is none.
         ranks: this process among those that torchrun has started; None where it is alone.
+        started_from: what a summary says of the run whose backbone this one begins with; None for new weights.
     """
 
     resolved: dict[str, Any]
@@ -70,6 +71,7 @@ class Plan:
     defence: Defence | None = None
     probe: Probe | None = None
     ranks: Ranks | None = None
+    started_from: dict[str, Any] | None = None
 
 
 def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
@@ -113,12 +115,16 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
     measures.check(chosen.evaluation.metrics or (), scenario.setting, chosen.as_dict())
     check_features(scenario, chosen)
     check_online(scenario, chosen)
-    builder = Builder(network.name, network.options, scenario, randomness, device)
+    beginning = beginnings.read(chosen.train.from_, network.name) if chosen.train.from_ else None
+    builder = Builder(network.name, network.options, scenario, randomness, device, beginning)
     attack, defence = (chosen.component(name) for name in ("attack", "defence"))
     scenario = outfit(scenario.to(device, builder.channels_last), attack, defence)
     test_scenario = _test_scenario(request, scenario, progress)
     strategy = strategy_class(chosen.strategy.options)
     strategy.prepare(Setup(scenario, chosen.train, builder, randomness, device))
+    started_from = beginning.provenance(builder()) if beginning else None
+    if started_from:
+        progress.say(beginnings.in_words(started_from))
     check_batches(scenario, strategy.network, chosen.train)
     check_foreign(chosen, strategy)
     if attack and not isinstance(scenario, EpisodicScenario):
@@ -134,7 +140,7 @@ def make_plan(request: Mapping[str, Any], progress: Progress) -> Plan:
         probe.prepare(ProbeSetup(scenario, randomness, Path(root) if root else None, by_experience))
     resolved = {**chosen.as_dict(), "seed": seed, "device": device.type, **_default_root(scenario), **scalars(request)}
     trained = (chosen.train, chosen.evaluation, randomness, device)
-    plan = Plan(resolved, scenario, strategy, *trained, test_scenario, attack, defence, probe, together)
+    plan = Plan(resolved, scenario, strategy, *trained, test_scenario, attack, defence, probe, together, started_from)
     if together:
         refusals.check(plan)
     return plan

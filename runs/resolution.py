@@ -87,7 +87,10 @@ class Resolved:
         """
         sections = {"scenario": self.scenario.as_dict(), "strategy": self.strategy.as_dict(), "network": self.network.as_dict()}
         optional = {name: choice.as_dict() for name, choice in self.optional.items()}
-        return {**sections, "train": config.as_dict(self.train), "evaluate": config.as_dict(self.evaluation), **optional}
+        train = config.as_dict(self.train)
+        if train["from"] is None:
+            del train["from"]
+        return {**sections, "train": train, "evaluate": config.as_dict(self.evaluation), **optional}
 
 
 def choose(request: Mapping[str, Any], section: str) -> Choice:

@@ -87,6 +87,7 @@ def put_together(run: Run, directory: Path | None) -> RunResult:
         **run.extra,
         **({"label": label} if (label := strategies.label(plan.resolved["strategy"]["name"])) else {}),
         **plan.strategy.report(),
+        **({"started_from": plan.started_from} if plan.started_from else {}),
         **({"warnings": remarks} if remarks else {}),
         **(run.contest.report(matrix, run.controls) if run.contest else {}),
         "wall_seconds": run.wall_seconds(),

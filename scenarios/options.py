@@ -53,13 +53,29 @@ def build(config: type[C], values: Mapping[str, Any], path: str) -> C:
     Raises:
         UserError: an option does not exist, has the wrong type, or is out of bounds.
     """
-    fields = {field.name: field for field in dataclasses.fields(config)}  # type: ignore[arg-type]
+    fields = {told(field.name): field for field in dataclasses.fields(config)}  # type: ignore[arg-type]
     checked = {}
     for name, value in _gathered(values, typing.get_type_hints(config)).items():
         if name not in fields:
             raise UserError(f"unknown option {path}.{shortened(str(name))}{nearest(str(name), fields)}")
-        checked[name] = convert(config, name, value, f"{path}.{name}")
+        checked[fields[name].name] = convert(config, name, value, f"{path}.{name}")
     return config(**checked)
+
+
+def told(name: str) -> str:
+    """What an option is called for the user: a field that would be a word of Python's own ends with a stroke, the option does not.
+
+    Args:
+        name: of a field.
+
+    Returns:
+        Of the option.
+
+    Example:
+        >>> told("from_"), told("epochs")
+        ('from', 'epochs')
+    """
+    return name.removesuffix("_")
 
 
 def _gathered(values: Mapping[str, Any], hints: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,9 +104,11 @@ def is_list(config: type, name: str) -> bool | None:
     head, dot, _ = name.partition(".")
     if get_origin(hints.get(head)) is Mapping:
         return True
-    if dot or head not in {field.name for field in dataclasses.fields(config)}:
+    names = {told(field.name): field.name for field in dataclasses.fields(config)}
+    if dot or head not in names:
         return None
-    kinds = get_args(hints[head]) if get_origin(hints[head]) in (Union, types.UnionType) else (hints[head],)
+    hint = hints[names[head]]
+    kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     return any(get_origin(kind) is tuple for kind in kinds)
 
 
@@ -106,10 +124,10 @@ def convert(config: type, name: str, value: Any, path: str) -> Any:
     Returns:
         A value of the option's type, inside its bounds.
     """
-    fields = {field.name: field for field in dataclasses.fields(config)}
+    fields = {told(field.name): field for field in dataclasses.fields(config)}
     if name not in fields:
         return value
-    found = _convert(value, typing.get_type_hints(config)[name], path)
+    found = _convert(value, typing.get_type_hints(config)[fields[name].name], path)
     _bound(found, fields[name].metadata, path)
     return found
 
@@ -133,7 +151,7 @@ def describe(config: type) -> list[tuple[str, str, Any, str]]:
             default = field.default
         else:
             default = field.default_factory() if field.default_factory is not dataclasses.MISSING else None
-        rows.append((field.name, _in_words(hints[field.name]), default, texts.get(field.name, "")))
+        rows.append((told(field.name), _in_words(hints[field.name]), default, texts.get(field.name, "")))
     return rows
 
 

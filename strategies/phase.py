@@ -45,6 +45,7 @@ class TrainConfig:
         augmentation: random crops (shifts of up to 4 pixels, 2 where images are narrower than 32) and flips of training images.
         precision: float32, or bf16 (autocast; recorded in the summary).
         reset_optimizer: forget momentum and moments when a new experience begins.
+        from_: directory of a finished run whose backbone networks begin with, as far as names and shapes agree; heads are new.
     """
 
     epochs: int = option(5, low=1)
@@ -62,6 +63,7 @@ class TrainConfig:
     augmentation: Augmentation = "none"
     precision: Literal["float32", "bf16"] = "float32"
     reset_optimizer: bool = False
+    from_: str | None = None
 
 
 @dataclass(frozen=True)
