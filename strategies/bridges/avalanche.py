@@ -19,7 +19,7 @@ from torch import Tensor
 from scenarios.errors import UserError, shortened
 from scenarios.experience import Experience
 from strategies.base import Setup
-from strategies.bridges.bridged import Bridged, find, made_plugins, make
+from strategies.bridges.bridged import NOT_RESUMED, Bridged, find, made_plugins, make
 from strategies.bridges.parts import Nothing, OurBatches, leave_idle_blocks_alone, zero_missing_gradients
 from strategies.networks.network import Network
 from strategies.phase import Phase
@@ -101,7 +101,7 @@ class AvalancheStrategy(Bridged):
             UserError: the run was stopped before.
         """
         if experience.index != self.learned:
-            raise UserError("what Avalanche's plug-ins keep is in no checkpoint: begin the run again in another --out")
+            raise UserError(NOT_RESUMED)
 
         def train() -> None:
             self.experience = experience.index

@@ -16,6 +16,8 @@ from strategies.base import Setup, Strategy
 from strategies.bridges.parts import InPlayLoss, Whole, many_headed
 from strategies.optimizers import kinds
 
+NOT_RESUMED = "what Avalanche's plug-ins keep is in no checkpoint: begin the run again in another --out"
+
 
 class Bridged(Strategy):
     """A learner that Avalanche has a part in."""

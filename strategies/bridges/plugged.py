@@ -21,7 +21,7 @@ from scenarios.batches import GeneratorFor
 from scenarios.errors import UserError, shortened
 from scenarios.experience import Batch, Experience
 from strategies.base import Setup
-from strategies.bridges.bridged import Bridged, find, made_plugins, make
+from strategies.bridges.bridged import NOT_RESUMED, Bridged, find, made_plugins, make
 from strategies.bridges.parts import leave_idle_blocks_alone, zero_missing_gradients
 from strategies.phase import Phase, Step, Update
 
@@ -157,7 +157,7 @@ class Plugged(Bridged):
             UserError: the run was stopped before.
         """
         if experience.index != self.learned:
-            raise UserError("what Avalanche's plug-ins keep is in no checkpoint: begin the run again in another --out")
+            raise UserError(NOT_RESUMED)
         update = Update(
             loss=self.loss, parameters=self.network.parameters, after_backward=self._after_backward, after_step=self._after_step
         )
@@ -179,7 +179,7 @@ class Plugged(Bridged):
         """
         theirs = self.theirs
         if theirs.experience is None:
-            raise UserError("what Avalanche's plug-ins keep is in no checkpoint: begin the run again in another --out")
+            raise UserError(NOT_RESUMED)
         tasks = batch.tasks if batch.task is None else torch.full_like(batch.y, batch.task)
         theirs.mbatch = [batch.x, batch.y, tasks]
         if self.steps % len(self.batches) == 0:
