@@ -61,17 +61,26 @@ def look(trials: Sequence[Trial], folder: Path) -> list[Trial]:
     over = {twins.digest(each.config): each for each in known}
     facts = _Facts([*known, *recorded])
     found: dict[str, Trial] = {}
+    # Seeds of a point differ in nothing else: what it takes to look one up is done once.
+    resolved: dict[str, dict[str, Any] | None] = {}
+    estimates: dict[str, tuple[float | None, str]] = {}
     for trial in trials:
-        options = facts.resolve(trial.request)
+        label = trial.point.label
+        if label not in resolved:
+            resolved[label] = facts.resolve(trial.request)
+        options = resolved[label]
         if options is None:
             found[trial.name] = trial
             continue
+        options = {**options, "seed": trial.seed}
         digest = twins.digest(options)
         if digest in over:
             found[digest] = replace(trial, state="done", place=over[digest].place or trial.place, seconds=over[digest].seconds)
             continue
         begun = _begun(trial, options)
-        seconds, words = _estimate(options, [*known, *recorded])
+        if label not in estimates:
+            estimates[label] = _estimate(options, [*known, *recorded])
+        seconds, words = estimates[label]
         found.setdefault(digest, replace(trial, state="begun" if begun else "new", seconds=seconds, found=words))
     if facts.refused and len(facts.refused) == len({_asked(trial.request) for trial in trials}):
         raise UserError(next(iter(facts.refused.values())))

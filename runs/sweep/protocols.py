@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metrics.statistics import over_seeds
 from runs.recording import files
 from runs.sweep.space import Point
 from runs.sweep.specification import Select
@@ -195,6 +194,9 @@ def _winner(candidates: Sequence[Point], means: Mapping[str, float], select: Sel
 
 
 def _told(group: Sequence[Point], whole: Mapping[str, Mapping[int, float]], winner: Point) -> dict[str, Any]:
+    # NumPy, which the first run need not wait for.
+    from metrics.statistics import over_seeds
+
     candidates = []
     for point in group:
         entry: dict[str, Any] = {"label": point.label, "values": point.values}
