@@ -49,9 +49,9 @@ def recipe(name: str, out: Path | None, data_root: Path | None, scale: str, *, r
         for label, request in todo:
             place = recipes.place_of(folder, label, request)
             if not (place / "summary.json").exists():
-                console.print(f"{label}, seed {request['seed']}", style="bold")
                 asked = {**request, "data_root": str(data_root)} if data_root else request
-                one(asked, place, console, quiet=False, resume=(place / "config.yaml").exists(), again=again)
+                title = f"{label}, seed {request['seed']}"
+                one(asked, place, console, quiet=False, resume=(place / "config.yaml").exists(), again=again, title=title)
             record = records.of_directory(place, scale, label)
             if differs := records.outdated(record, request):
                 raise UserError(f"{place} was run with other options ({'; '.join(differs)}); move it away, or give another --out")

@@ -63,7 +63,7 @@ def run(request: Mapping[str, Any], out: Path | None, *, number: str | None, qui
     several(Seeds(folder, request, range(first, first + count)), console, quiet=quiet, resume=resume)
 
 
-def several(asked: Seeds, console: Console, *, quiet: bool, resume: bool) -> None:
+def several(asked: Seeds, console: Console, *, quiet: bool, resume: bool, whose: str = "") -> None:
     """Carry out the runs of a folder of seeds and sum them up.
 
     Args:
@@ -71,6 +71,7 @@ def several(asked: Seeds, console: Console, *, quiet: bool, resume: bool) -> Non
         console: where progress is shown.
         quiet: show none.
         resume: go on with the runs that are there; those that are over are left alone.
+        whose: stands before each seed.
 
     Raises:
         StoppedError: it was interrupted.
@@ -79,12 +80,12 @@ def several(asked: Seeds, console: Console, *, quiet: bool, resume: bool) -> Non
     again = stopping.command("simulate resume", asked.folder)
     try:
         for seed in asked.seeds:
-            console.print(f"seed {seed}", style="bold")
             place = asked.place(seed)
             if resume and (place / "summary.json").exists():
                 redraw(place)
             else:
-                one({**asked.request, "seed": seed}, place, console, quiet=quiet, resume=resume, again=again, before=asked.write)
+                request = {**asked.request, "seed": seed}
+                one(request, place, console, quiet=quiet, resume=resume, again=again, before=asked.write, title=f"{whose}seed {seed}")
         show.group(asked.folder, console)
     except KeyboardInterrupt:
         if not asked.written:
@@ -101,6 +102,7 @@ def one(
     resume: bool,
     again: str = "",
     before: Callable[[], None] = lambda: None,
+    title: str = "",
 ) -> RunResult:
     """Carry out one run, draw its plots, and tell the user if it stops.
 
@@ -112,6 +114,7 @@ def one(
         resume: go on with the run in `folder`.
         again: the command that goes on with it, in backquotes; by default `simulate resume`.
         before: is called when the request is found good, before anything is written.
+        title: is printed then, above all that is said of the run.
 
     Returns:
         The result.
@@ -132,6 +135,8 @@ def one(
         from runs.simulation import carry_out
 
         plan = make_plan(request, progress)
+    if title:
+        console.print(title, style="bold")
     progress.say(
         f"{plan.scenario.name}, setting {plan.scenario.setting}: {len(plan.scenario)} experiences of {plan.scenario.data['name']} "
         f"({plan.scenario.data['origin']} data); {strategies.shown(plan.resolved['strategy']['name'])} "

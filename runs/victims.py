@@ -36,10 +36,9 @@ def run(request: Mapping[str, Any], folder: Path, seeds: range, *, quiet: bool, 
     names, options = config.named(request, "strategy")
     refused: dict[str, str] = {}
     for name in dict.fromkeys(part.strip() for part in names.split(",") if part.strip()):
-        console.print(f"victim {name}", style="bold")
         try:
             asked = Seeds(folder / name, {**request, "strategy": {"name": name, **options}}, seeds)
-            session.several(asked, console, quiet=quiet, resume=resume and (folder / name).exists())
+            session.several(asked, console, quiet=quiet, resume=resume and (folder / name).exists(), whose=f"victim {name}, ")
         except UserError as error:
             refused[name] = str(error)
     if not any(folder.glob("*/*/summary.json")):

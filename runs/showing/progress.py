@@ -138,6 +138,7 @@ class Terminal(Progress):
         self.remaining = Remaining(clock)
         self._experience, self._phase, self._steps, self._step, self._note = 0, "", 0, 0, ""
         self._told = False
+        self._held = ""
         self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=4, transient=True)
 
     def start_stream(self, experiences: int, done: int) -> None:
@@ -213,7 +214,7 @@ class Terminal(Progress):
         self.say(f"learned {index + 1}/{self.remaining.experiences} ({name}): {line}{self._left(', about {} left')}")
 
     def starting(self, line: str) -> contextlib.AbstractContextManager[Any]:
-        """Say so; on a terminal until it is got ready, or a mistake is found.
+        """Say so: on a terminal until it is got ready or a mistake is found, elsewhere with what is said next, if anything is.
 
         Args:
             line: what is run.
@@ -223,7 +224,8 @@ class Terminal(Progress):
         """
         if self.console.is_terminal:
             return self.console.status(line)
-        self.say(line)
+        # Whoever reads a file finds a mistake alone in it.
+        self._held = line
         return contextlib.nullcontext()
 
     def say(self, line: str) -> None:
@@ -232,7 +234,10 @@ class Terminal(Progress):
         Args:
             line: one line.
         """
-        self.console.print(line, soft_wrap=True)
+        for each in (self._held, line):
+            if each:
+                self.console.print(each, soft_wrap=True)
+        self._held = ""
 
     def close(self) -> None:
         """Take the two lines away."""

@@ -37,12 +37,44 @@ def test_a_mistake_found_early_is_one_line_and_nothing_else(arguments: list[str]
     assert (code, out, error.count("\n")) == (2, "", 1) and words in error and not (tmp_path / "run").exists()
 
 
-def test_on_a_terminal_the_first_line_is_taken_away_and_elsewhere_it_stays() -> None:
-    for terminal, last in ((True, "\x1b[2K"), (False, "ewc: starting\n")):
-        written = io.StringIO()
-        with Terminal(Console(file=written, force_terminal=terminal, width=80)).starting("ewc: starting"):
-            pass
-        assert "ewc: starting" in written.getvalue() and written.getvalue().endswith(last)
+@pytest.mark.parametrize("seeds", [[], ["--seeds", "2"]])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--strategy", "ewc", "--set", "strategy.strenght=2"], "did you mean strength?"),
+        (["--strategy", "ewc", "--set", "strategy.strength=-1"], "strategy.strength"),
+        (["--set", "scenario.task=2"], "did you mean tasks?"),
+        (["--set", "scenario.tasks=20"], "scenario.tasks"),
+        (["--set", "network.hiden=8"], "did you mean hidden?"),
+        (["--set", "network.freeze=trunk"], "is the name of no parameter"),
+        (["--probe", "piggyback", "--set", "probe.on=9"], "probe.on=9 is none of"),
+        (["--attack", "noise", "--set", "attack.epsilom=1"], "did you mean epsilon?"),
+        (["--strategy", "ewc,si", "--attack", "noise", "--set", "attack.epsilom=1"], "did you mean epsilon?"),
+        (["--defence", "quantise", "--set", "defence.bit=4"], "did you mean bits?"),
+        (["--setting", "episodic"], "setting"),
+        (["--data", "cifar-1"], "cifar-1"),
+        (["--set", "train.optimizer=adm"], "unknown optimizer"),
+    ],
+)
+def test_a_mistake_found_late_is_one_line_and_nothing_else_where_nobody_watches(
+    arguments: list[str], words: str, seeds: list[str], tmp_path: Path
+) -> None:
+    code, out, error = call(*TINY, *arguments, *seeds, "--out", tmp_path / "run")
+    assert (code, out, error.count("\n")) == (2, "", 1) and words in error and not (tmp_path / "run").exists()
+
+
+def test_on_a_terminal_the_first_line_is_taken_away_and_elsewhere_it_comes_with_the_next() -> None:
+    written = {}
+    for terminal in (True, False):
+        file = io.StringIO()
+        progress = Terminal(Console(file=file, force_terminal=terminal, width=80))
+        with progress.starting("ewc: starting"):
+            written[terminal] = file.getvalue()
+        written["ended", terminal] = file.getvalue()
+        progress.say("downloaded")
+        written["said", terminal] = file.getvalue()
+    assert "ewc: starting" in written["ended", True] and written["ended", True].endswith("\x1b[2K")
+    assert written["ended", False] == "" and written["said", False] == "ewc: starting\ndownloaded\n"
 
 
 def test_help_beside_components_describes_them_and_a_name_alone_is_listed() -> None:
