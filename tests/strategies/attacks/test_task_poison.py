@@ -186,6 +186,9 @@ def test_a_universal_change_is_one_for_all_images():
     inside = (view.examples.raw_pixels() > 13) & (view.examples.raw_pixels() < 242)
     for channel, row, column in inside.all(0).nonzero().tolist():
         assert len(change[:, channel, row, column].unique()) == 1
+    wanted = adversary.objective(view, view.victim, 0)
+    clean = view.examples.raw_pixels().float() / 255
+    assert float(wanted(clean + change / 255, clean, view.examples.targets)) < float(wanted(clean, clean, view.examples.targets))
 
 
 def test_heads_of_their_own_do_not_count_and_shared_ones_do():

@@ -14,11 +14,13 @@ from strategies.base import Strategy
 from strategies.defences.agem import Agem
 from strategies.defences.defence import Defence
 from strategies.defences.epic import isolated
+from strategies.defences.filtering import without_lowest
 from strategies.defences.gradient_filter import GradientFilter, GradientFilterConfig
 from strategies.defences.gradient_shaping import GradientShaping, GradientShapingConfig
 from strategies.defences.importance_clip import ImportanceClip, ImportanceClipConfig
 from strategies.defences.memory import MemoryConfig
-from strategies.defences.outlier import spread, strangers
+from strategies.defences.noise import Noise, NoiseConfig
+from strategies.defences.outlier import Outlier, OutlierConfig, spread, strangers
 from strategies.defences.per_example import cosines, losses
 from strategies.defences.preprocessing import Quantise, QuantiseConfig, Smooth, SmoothConfig
 from strategies.defences.registry import defences
@@ -178,6 +180,40 @@ def test_gradient_shaping_clips_each_example():
         assert torch.allclose(p.grad, wanted, atol=1e-12)
 
 
+def test_the_noise_on_a_mean_gradient_is_that_on_a_sum_over_the_examples():
+    victim, _, second = learner()
+    batch = second.train.batch(slice(0, 6))
+    found = []
+    for sigma in (0.0, 3.0):
+        defence = GradientShaping(GradientShapingConfig(clip=0.5, sigma=sigma))
+        defence.prepare(victim)
+        parameters = with_gradient(victim, batch)
+        defence.constrain(batch, parameters, generator())
+        found.append(torch.cat([p.grad.flatten() for p in parameters]))
+    assert float((found[1] - found[0]).std()) == pytest.approx(3.0 * 0.5 / 6, rel=0.1)
+
+
+def test_training_noise_has_its_size_in_pixels():
+    victim, _, second = learner()
+    defence = Noise(NoiseConfig(sigma=0.25))
+    defence.prepare(victim)
+    batch = second.train.batch(slice(None))
+    change = (defence.transform(batch, generator()).x - batch.x) / (255 * second.train.storage.scale)
+    assert float(change.std()) == pytest.approx(0.25, rel=0.05)
+    pixels = torch.full((200, 1, 8, 8), 0.5)
+    assert float((defence.seen(pixels, generator()) - pixels).std()) == pytest.approx(0.25, rel=0.05)
+
+
+def test_filters_drop_the_most_suspicious_and_keep_the_order():
+    scores = torch.tensor([0.1, 0.9, 0.3, 0.8, 0.2])
+    assert without_lowest(scores, 0.4).tolist() == [0, 2, 4] and without_lowest(scores, 0.0).tolist() == [0, 1, 2, 3, 4]
+    victim, _, second = learner()
+    for config, kept in ((OutlierConfig(), [0, 2, 4]), (OutlierConfig(kind="spectral", share=0.4), [0, 2, 4])):
+        defence = Outlier(config)
+        defence.prepare(victim)
+        assert defence.filter(second, scores).tolist() == kept
+
+
 def test_quantising_leaves_so_many_levels_and_is_idempotent():
     pixels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
     for bits in (1, 2, 3):
@@ -201,13 +237,16 @@ def test_isolated_examples_are_alone_in_gradient_space():
     error = torch.tensor([[1.0, -1.0]] * 9 + [[-1.0, 1.0]])
     features = torch.cat([torch.ones(9, 3) + 0.01 * torch.arange(9)[:, None], 5 * torch.ones(1, 3)])
     assert isolated(error, features, 0.2).nonzero().flatten().tolist() == [9]
+    # Two that stand together, however far from the rest, are not alone.
+    error, features = torch.cat([error, error[9:]]), torch.cat([features, features[9:] + 0.01])
+    assert not isolated(error, features, 0.2).any()
 
 
 def test_strangers_and_spread_find_the_odd_one():
     features = torch.cat([torch.randn(20, 4, generator=generator()), 20 + torch.randn(20, 4, generator=generator())])
     targets = torch.tensor([0] * 20 + [1] * 20)
     targets[3] = 1
-    assert int(strangers(features, targets, 5).argmax()) == 3
+    assert int(strangers(features, targets, 5).argmax()) == 3 and float(strangers(features, targets, 5)[3]) == 1
     assert int(spread(features, targets).argmax()) == 3
 
 

@@ -11,8 +11,10 @@ from runs.plan import make_plan
 from runs.showing.progress import Progress
 from runs.simulation import carry_out
 from scenarios.errors import UserError
+from strategies.disposal.batches import Pairs
 from strategies.disposal.guard import TargetGuard
 from strategies.phase import TrainConfig
+from strategies.soft_targets import distillation
 from tests.runs.test_resume import interrupted, same_bits
 from tests.strategies.driver import equal, make_setup, prepared, run_experience, run_stream, tiny_scenario
 
@@ -169,6 +171,109 @@ def test_the_guard_keeps_a_target_that_the_term_alone_would_spoil():
 def test_a_guard_without_validation_examples_is_one_line():
     with pytest.raises(UserError, match="set scenario.validation_share"):
         prepared("gc", setup(), target_guard=0.01, **FEW)
+
+
+def gradient_of_term(name, **options):
+    """The term's gradient by the trunk and by the source's head at weights that have moved a little."""
+    strategy, _ = transferred(name, **options)
+    strategy.begin()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in strategy.network.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    strategy.network.zero_grad(set_to_none=True)
+    return strategy, strategy.source.train.batch(slice(0, 16))
+
+
+@pytest.mark.parametrize("name", ["negative-gradient", "connectivity", "weight-distance", "scrub"])
+def test_lowering_the_term_leads_away_from_the_source_or_from_the_transferred_weights(name):
+    strategy, batch = gradient_of_term(name)
+
+    def known():
+        pairs = zip(strategy.trunk, strategy.transferred.backbone.parameters())
+        if name == "weight-distance":
+            return -float(sum((one - two).square().sum() for one, two in pairs))
+        if name == "scrub":
+            wanted = strategy.old_head(strategy.transferred.features(batch.x))
+            return -float(distillation(strategy.source_logits(batch.x), wanted, 1.0))
+        return -float(torch.nn.functional.cross_entropy(strategy.source_logits(batch.x).detach(), batch.y - strategy.source.outputs.start))
+
+    before = known()
+    strategy.term(batch).backward()
+    with torch.no_grad():
+        for parameter in strategy.trunk:
+            parameter.sub_(1e-2 * parameter.grad)
+    assert known() < before
+    if name == "connectivity":
+        assert all(parameter.grad is None for parameter in strategy.source_head.parameters())
+
+
+def test_every_step_of_disposal_sees_a_whole_batch_of_the_source_without_repetition():
+    strategy, _ = transferred("gc")
+    pairs = Pairs(strategy.target.train, strategy.source.train, 16, 20)
+    seen = [pair.source for pair in pairs.epoch(lambda purpose: torch.Generator().manual_seed(len(purpose)))]
+    assert len(seen) == len(pairs) and all(len(batch.y) == 20 for batch in seen)
+    assert all(len(batch.x.flatten(1).unique(dim=0)) == 20 for batch in seen)
+
+
+def test_clipping_bounds_the_gradient_of_both_parts():
+    strategy, _ = transferred("gc", gamma=1000.0, clip=0.5)
+    strategy.begin()
+    pair = next(iter(Pairs(strategy.target.train, strategy.source.train, 16, 16).epoch(lambda purpose: torch.Generator().manual_seed(0))))
+    strategy.network.zero_grad(set_to_none=True)
+    strategy.dispose_loss(pair).loss.backward()
+    strategy.after_backward()
+    found = [parameter.grad for parameter in strategy.network.parameters() if parameter.grad is not None]
+    assert float(torch.cat([each.flatten() for each in found]).norm()) == pytest.approx(0.5, rel=1e-4)
+
+
+def test_what_is_drawn_at_random_is_drawn_anew_in_every_step():
+    for name in ("gc", "random-labels", "sophon"):
+        strategy, _ = transferred(name)
+        values = []
+        for strategy.step in (0, 1, 0):
+            values.append(float(strategy.term(strategy.source.train.batch(slice(0, 16)))))
+        assert values[0] == values[2] != values[1], name
+
+
+def test_retained_answers_are_the_transferred_networks():
+    strategy, batch = gradient_of_term("keep-only", keep="kd")
+    target = strategy.target.train.batch(slice(0, 16))
+    logits = strategy.network.head.narrow(strategy.network.features(target.x), strategy.target.outputs)
+    wanted = strategy.taught(target.x, strategy.target.outputs).softmax(1)
+    expected = (wanted * (wanted.log() - logits.log_softmax(1))).sum(1).mean()
+    assert float(strategy.keep_loss(target).loss) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_a_thief_that_is_simulated_is_judged_on_examples_that_he_did_not_see():
+    strategy, batch = gradient_of_term("sophon", inner_steps=1, inner_rate=0.0)
+    value = float(strategy.term(batch))
+    held = batch._replace(x=torch.cat([torch.zeros_like(batch.x[:8]), batch.x[8:]]))
+    assert float(strategy.term(held)) == pytest.approx(value), "at rate 0 what he learns from does not count"
+    strategy.config = replace(strategy.config, inner_rate=0.5)
+    relabelled = batch._replace(y=torch.cat([batch.y[:8], batch.y[8:].flip(0)]))
+    assert float(strategy.term(relabelled)) == float(strategy.term(batch)), "nor do the labels of what he is judged by"
+
+
+def test_scrub_leaves_the_teacher_in_the_first_part_alone():
+    strategy, _ = transferred("scrub", steps=9)
+    pair = next(iter(Pairs(strategy.target.train, strategy.source.train, 16, 16).epoch(lambda purpose: torch.Generator().manual_seed(0))))
+    away = []
+    for strategy.step in range(9):
+        strategy.old_head.load_state_dict(strategy.source_head.state_dict())
+        away.append(strategy.dispose_loss(pair).logits is None)
+    assert away == [True, False, True, False, True, False, True, False, False]
+
+
+@pytest.mark.parametrize(("noise", "kept"), [(0.0, 1.0), (0.25, 0.75)])
+def test_so_much_of_the_trunk_is_renewed(noise, kept):
+    strategy, _ = transferred("noise-distil", noise=noise)
+    before = [parameter.detach().clone() for parameter in strategy.trunk]
+    strategy.begin()
+    fresh = [(now - kept * was) for now, was in zip(strategy.trunk, before)]
+    initial = list(strategy.setup.build_network().backbone.parameters())
+    for one, other in zip(fresh, initial):
+        assert torch.allclose(one.detach().flatten().sort().values, noise * other.detach().flatten().sort().values, atol=1e-6)
 
 
 def test_chunks_by_class_hold_fewer_classes():
