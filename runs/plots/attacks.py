@@ -124,7 +124,8 @@ def _target(axes: Axes, runs: Sequence[Run]) -> None:
         axes.plot(places, mean, label=WORDS[kind], **look)
         if half is not None:
             axes.fill_between(places, mean - half, mean + half, color=COLOURS[kind], alpha=0.15, linewidth=0)
-        lowest = min(lowest, float(numpy.nanmin(mean)))
+        # The band is part of what is shown: it is not cut off below, except at 0.
+        lowest = max(0.0, min(lowest, float(numpy.nanmin(mean if half is None else mean - half))))
     for index in runs[0].summary["attack"]["experiences"]:
         axes.axvspan(index + 0.6, index + 1.4, color=style.PALE, alpha=0.5, linewidth=0, zorder=0)
     style.accuracy_axes(axes, lowest, len(mean), "experiences learned (shaded: those altered)")
@@ -142,9 +143,10 @@ def _curves(groups: Sequence[Group]) -> Figure:
         axes.set_title(group.label, fontsize=8.5, loc="left", color=style.INK)
     for axes in grid[len(groups) :]:
         axes.set_visible(False)
-    for axes in grid[1 : len(groups)]:
+    for place, axes in enumerate(grid[1 : len(groups)], 1):
         axes.get_legend().remove()
-        axes.set_ylabel("")
+        if place % columns:
+            axes.set_ylabel("")
     low = min(axes.get_ylim()[0] for axes in grid[: len(groups)])
     grid[0].set_ylim(low, 1.02)
     return whole

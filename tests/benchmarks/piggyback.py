@@ -4,15 +4,20 @@
 
 Twelve trials (3 subsets, 4 rates), 200 steps of 32 images, tests of at most 300 images after 100 and 200 steps. Both forms are timed in
 turn, in one process; the medians of the rounds are printed, in seconds of the processor and of the clock, and how many floating-point
-operations a second that is if each did what the engine does, beside `torch.mm` on the same layers. `docs/disposal.md` has the measurements.
+operations a second that is if each did what the engine does, beside `torch.mm` on the same layers. `--record` adds the measurement to
+`piggyback.jsonl` and writes the table in `docs/disposal.md`; `--table` writes that alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import json
+import platform
 import time
+from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 
@@ -24,6 +29,9 @@ from strategies.probes import piggybackers
 from strategies.probes.trial import Trial
 
 RATES = (0.1, 0.03, 0.01, 0.001)
+RECORDS = Path(__file__).with_name("piggyback.jsonl")
+PAGE = Path(__file__).parents[2] / "docs" / "disposal.md"
+BEGIN, END = "<!-- piggybackers: made by tests/benchmarks/piggyback.py -->", "<!-- end of piggybackers -->"
 
 
 def make(name: str, hidden: tuple[int, ...], steps: int, count: int, per_class: int) -> list[Trial]:
@@ -64,6 +72,25 @@ def products(hidden: tuple[int, ...]) -> float:
     return 2 * x.numel() * weight.shape[1] / best
 
 
+def table() -> str:
+    """The records as a table."""
+    head = ["set", "widths", "per class", "threads", "one by one", "together", "ratio", "by the clock", "GFLOP/s", "together", "`torch.mm`"]
+    rows = [head, ["---"] * len(head)]
+    for line in RECORDS.read_text(encoding="utf-8").splitlines():
+        one: dict[str, Any] = json.loads(line)
+        alone, stacked = one["processor"]
+        rows.append([one["scenario"].removeprefix("transfer-split-"), one["hidden"], str(one["per_class"]), str(one["threads"])])
+        rows[-1] += [f"{alone:.2f} s", f"{stacked:.2f} s", f"{alone / stacked:.1f}", f"{one['clock'][0] / one['clock'][1]:.1f}"]
+        rows[-1] += [f"{one['operations'] / seconds / 1e9:.0f}" for seconds in (alone, stacked)] + [f"{one['mm'] / 1e9:.0f}"]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def page(text: str) -> str:
+    """A page with the table in its place."""
+    before, _, rest = text.partition(BEGIN)
+    return f"{before}{BEGIN}\n{table()}\n{END}{rest.partition(END)[2]}"
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
@@ -72,7 +99,12 @@ def main() -> None:
     parser.add_argument("--per-class", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--record", action="store_true")
+    parser.add_argument("--table", action="store_true")
     asked = parser.parse_args()
+    if asked.table:
+        PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+        return
     torch.set_num_threads(asked.threads)
     hidden = tuple(map(int, asked.hidden.split(",")))
     spent: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
@@ -83,12 +115,19 @@ def main() -> None:
             clocks = time.process_time(), time.perf_counter()
             trials.carry_out(todo, batched=batched)
             found.append((time.process_time() - clocks[0], time.perf_counter() - clocks[1]))
-    work = sum(map(operations, todo)) / 1e9
+    work, mm = sum(map(operations, todo)) / 1e9, products(hidden)
     (alone, alone_wall), (stacked, stacked_wall) = (tuple(map(median, zip(*found))) for found in spent.values())
     print(f"{asked.scenario} {asked.hidden}, {asked.per_class} per class, {asked.threads} threads, {work:.0f} billion operations")
     print(f"processor: {alone:.2f} s one by one, {stacked:.2f} s together, ratio {alone / stacked:.1f}")
     print(f"clock:     {alone_wall:.2f} s one by one, {stacked_wall:.2f} s together, ratio {alone_wall / stacked_wall:.1f}")
-    print(f"GFLOP/s:   {work / alone:.0f} one by one, {work / stacked:.0f} together, {products(hidden) / 1e9:.0f} torch.mm")
+    print(f"GFLOP/s:   {work / alone:.0f} one by one, {work / stacked:.0f} together, {mm / 1e9:.0f} torch.mm")
+    if asked.record:
+        told = {"scenario": asked.scenario, "hidden": asked.hidden, "per_class": asked.per_class, "threads": asked.threads}
+        told |= {"processor": [alone, stacked], "clock": [alone_wall, stacked_wall], "operations": work * 1e9, "mm": mm}
+        told |= {"rounds": asked.rounds, "machine": platform.machine(), "torch": torch.__version__}
+        with RECORDS.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(told) + "\n")
+        PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":
