@@ -156,11 +156,19 @@ def compare(
     out: Annotated[Path, typer.Option(help="Where the figure and the table are written.")] = Path("comparison"),
     mixed: Annotated[bool, typer.Option("--mixed", help="Compare runs of different scenarios, settings or data all the same.")] = False,
     format_: Annotated[str, typer.Option("--format", help="Of the table: markdown, csv, json, latex.")] = "markdown,csv,json",
+    style: Annotated[str, typer.Option(help="Of the figure: screen; or paper: PDF, no title, 8 points, into `paper`.")] = "screen",
+    columns: Annotated[int, typer.Option(help="Of a paper, that a figure spans: 1 (3.25 inches) or 2 (6.75).", min=1, max=2)] = 1,
 ) -> None:
-    """Compare runs: a table, and a figure of the forgetting curves with a band over seeds."""
+    """Compare runs: a table, and a figure of the forgetting curves with a band over seeds.
+
+    Raises:
+        UserError: there is no such style.
+    """
     from runs import looking
 
-    looking.compare(runs, out, mixed=mixed, formats=format_)
+    if style not in STYLES:
+        raise UserError(f"--style {shortened(style)} does not exist{nearest(style, STYLES)}")
+    looking.compare(runs, out, mixed=mixed, formats=format_, columns=columns if style == "paper" else None)
 
 
 @app.command()

@@ -76,7 +76,9 @@ def _evaluate(folder: Path, test_scenario: str | None, probe: str | None, names:
         show.metrics(measures.take(run, {**known, **result.summary, **again.summary, **found}, names), console)
 
 
-def compare(folders: Sequence[Path], out: Path, *, mixed: bool, formats: str = "markdown,csv,json") -> None:
+def compare(
+    folders: Sequence[Path], out: Path, *, mixed: bool, formats: str = "markdown,csv,json", columns: int | None = None
+) -> None:
     """Compare runs: a table on the terminal, and table and figure as files.
 
     Args:
@@ -84,6 +86,7 @@ def compare(folders: Sequence[Path], out: Path, *, mixed: bool, formats: str = "
         out: where the files are written.
         mixed: compare runs of different scenarios all the same.
         formats: of the table, separated by commas: markdown, csv, json, latex.
+        columns: of a paper that a figure spans; None for the screen.
 
     Raises:
         UserError: there is no such format.
@@ -102,7 +105,7 @@ def compare(folders: Sequence[Path], out: Path, *, mixed: bool, formats: str = "
         table = comparison.table(groups)
         console.print(comparison.render(table))
         tables = written.write(table, out, wanted)
-        figures = plots.draw_group(groups, out)
+        figures = plots.draw_group(groups, out, formats=("pdf",) if columns else ("png",), columns=columns)
     console.print(f"{show.named(figures)}table {', '.join(map(str, tables))}", soft_wrap=True)
 
 

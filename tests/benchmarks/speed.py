@@ -35,8 +35,8 @@ HEAD = """# Speed
 Made of `tests/benchmarks/records.jsonl` by `python -m tests.benchmarks.speed --table`; `make speed` measures anew and adds records.
 Ratios of processor seconds, one thread, Palimpsest to the baseline beside it; less is faster. Palimpsest does all that it does for a
 user: two accuracies after each experience, the training log, progress, checkpoints. The bare loop is the best that can be written by
-hand: contiguous images, one gather, a fused optimiser, nothing else. *Fresh*: each measurement in a process of its own; *warm*: the second
-time in one process.
+hand of torch's public parts: contiguous images, one gather, a fused optimiser, nothing else. Palimpsest calls the kernel of fused SGD
+itself (`runs/fused.py`), which pays for the rest. *Fresh*: each measurement in a process of its own; *warm*: the second in one.
 
 | work | baseline | ratio | wanted | rounds | processor | torch | commit |
 |---|---|---|---|---|---|---|---|

@@ -74,3 +74,16 @@ def test_nothing_is_said_of_a_picture_that_was_not_drawn(tmp_path: Path) -> None
     assert code == 0 and "has nothing to draw" in out, error
     code, out, error = call("compare", run, "--out", tmp_path / "compared")
     assert code == 0 and "figure" not in out and "table" in out, error
+
+
+def test_a_comparison_is_drawn_for_a_paper_too(tmp_path: Path) -> None:
+    for strategy in ("naive", "ewc"):
+        for seed in range(2):
+            make_run(tmp_path / "runs" / f"{strategy}-{seed}", seed=seed, strategy=strategy)
+    code, out, error = call("compare", tmp_path / "runs", "--out", tmp_path / "made", "--style", "paper", "--columns", "2")
+    assert (code, error) == (0, "")
+    found = sorted(path.relative_to(tmp_path / "made") for path in (tmp_path / "made").rglob("*.p??"))
+    assert found and all(path.parent == Path("paper") and path.suffix == ".pdf" for path in found) and str(found[0]) in out
+    assert (tmp_path / "made" / "table.md").exists()
+    code, out, error = call("compare", tmp_path / "runs", "--out", tmp_path / "no", "--style", "papr")
+    assert code == 2 and "did you mean paper?" in error and not (tmp_path / "no").exists()
