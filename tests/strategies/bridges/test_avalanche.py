@@ -253,7 +253,7 @@ def test_numbers_and_plots_of_their_strategies_on_a_benchmark_object_are_right(o
             choice = [*experience.outputs] if setting == "task" else [*range(6)]
             hits += max(choice, key=lambda output: float(row[output])) == y
         assert float(matrix[last, experience.index]) == pytest.approx(hits / len(batch.y))
-    forgotten = [max(float(matrix[i, j]) for i in range(j, last + 1)) - float(matrix[last, j]) for j in range(last)]
+    forgotten = [max(float(matrix[i, j]) for i in range(j, last)) - float(matrix[last, j]) for j in range(last)]
     assert result.summary["average_forgetting"] == pytest.approx(sum(forgotten) / last)
     assert result.summary["average_accuracy"] == pytest.approx(sum(map(float, matrix[last])) / 3)
     assert result.summary["parameters"] == sum(parameter.numel() for parameter in result.strategy.network.parameters())
