@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks.beside_avalanche ours|theirs NAME
 
-Split MNIST, setting class, one pass, batch 64, MLP 784-256-10, SGD 0.05, a memory of 500; all tests after each experience. Theirs is
-`avalanche.benchmarks.classic.SplitMNIST` with its own transforms and data loaders, as its guide has it. Prints processor seconds of training
-and testing together, after both have loaded their data, and the final average accuracy, as JSON. Needs `pip install '.[avalanche]'` and MNIST.
+Split MNIST, setting class, one pass, batch 64, MLP 784-256-10, SGD 0.05, a memory of 500; all tests after each experience. Theirs
+is `avalanche.benchmarks.classic.SplitMNIST` with its own transforms and data loaders, as its guide has it. Prints processor seconds
+of training and testing together, after both have loaded their data, and the final average accuracy, as JSON. Needs
+`pip install '.[avalanche]'` and MNIST.
 """
 
 from __future__ import annotations
