@@ -17,7 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 """Where the code lies: a checkout, or the folder of installed packages."""
-WRITTEN = ("RESULTS.md", "README.md", "runs/records")
+WRITTEN = ("RESULTS.md", "README.md", "docs", "runs/records")
 """What recording itself writes: a change there does not make a tree dirty."""
 READ = (".py", ".yaml", ".yml", ".json", ".toml", ".npz")
 """Of files that git does not know, those of these kinds make a tree dirty: a run could have read them. A link or a note does not."""
