@@ -24,7 +24,7 @@ OPTIONS = {
     "sweep": "--address --dry-run --executor --help --jobs --out --per-device --quiet --threads",
     "list": "--family --help --import",
     "plot": "--columns --format --help --style",
-    "compare": "--format --help --mixed --out",
+    "compare": "--columns --format --help --mixed --out --style",
     "resume": "--help --quiet",
     "evaluate": "--help --metrics --probe --test-scenario",
     "report": "--format --help --out --records -o",

@@ -80,7 +80,9 @@ def test_the_stream_is_drawn_compared_and_tested_again(tmp_path: Path) -> None:
     table = compare.table(groups)
     assert [column.key for column in table.columns][:3] == ["average_accuracy", "average_forgetting", "backward_transfer"]
     assert not any(column.key == "few_shot_accuracy.mean" for column in table.columns), "it is the last domain's alone"
-    assert [path.exists() for path in plots.draw_group(groups, tmp_path / "compared")] == [True]
+    pictures = plots.draw_group(groups, tmp_path / "compared")
+    assert len(pictures) == 3, "curves, and each group's mean matrix"
+    assert all(path.exists() for path in pictures)
     run = take_up(tmp_path / "naive" / "seed-0")
     again = run.test(3)
     assert again.row == json.loads((tmp_path / "naive" / "seed-0" / "summary.json").read_text())["accuracy_matrix"][-1]
