@@ -8,6 +8,7 @@ from typing import Any
 import numpy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from metrics.statistics import band
 from runs.plots import style
@@ -204,6 +205,7 @@ def _radii(groups: Sequence[Group]) -> Figure | None:
             axes.fill_between(list(radii), mean - half, mean + half, color=colour, alpha=0.15, linewidth=0)
     axes.set_xlabel("epsilon (pixels in [0, 1])", fontsize=9.5, color=style.INK)
     axes.set_ylabel("clean minus attacked accuracy", fontsize=9.5, color=style.INK)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8.5)
     return whole

@@ -101,6 +101,8 @@ class Disposal(Strategy):
                 "dispose, as in transfer-digits-glyphs or transfer-split-mnist"
             )
         self.source, self.target = stream[0], stream[1]
+        if self.config.keep == "ce" and self.config.kd_weight != 1:
+            raise UserError("strategy.kd_weight weighs no distillation with strategy.keep=ce; choose ce+kd, or leave it out")
         if self.gamma and len(self.source.train) < self.config.source_batch:
             there, asked = len(self.source.train), self.config.source_batch
             raise UserError(f"strategy.source_batch={asked} is more than the {there} examples of the source; choose at most {there}")

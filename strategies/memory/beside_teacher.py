@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from functools import partial
 from typing import Any
 
 from scenarios.batches import BatchSource
-from scenarios.experience import Examples, Experience, concatenate
+from scenarios.experience import Batch, Examples, Experience, concatenate
 from strategies.base import Setup
 from strategies.memory.buffer import Policy
 from strategies.memory.rehearsal import Rehearsal
+from strategies.phase import Phase, Step, Update
 from strategies.soft_targets import Teacher
 
 
@@ -52,6 +55,43 @@ class BesideTeacher(Rehearsal):
             The number, 0 for the first.
         """
         return self.setup.scenario.experiences[experience.index - 1].outputs.stop if experience.index else 0
+
+    def phases(self, experience: Experience) -> list[Phase]:
+        """Train on the experience and all exemplars beside the old network, then choose exemplars.
+
+        Args:
+            experience: what is to be learned.
+
+        Returns:
+            One phase.
+        """
+        old = self.known_before(experience)
+        update = Update(loss=partial(self.loss_beside_teacher, old=old), parameters=self.network.parameters)
+        begin = partial(self.start, experience, old) if old else None
+        return [
+            Phase(name="train", batches=self.joined(experience.train), updates=(update,), begin=begin, end=partial(self.close, experience))
+        ]
+
+    @abstractmethod
+    def loss_beside_teacher(self, batch: Batch, old: int) -> Step:
+        """What training minimises.
+
+        Args:
+            batch: new examples and exemplars.
+            old: how many outputs are old.
+
+        Returns:
+            The step.
+        """
+
+    def start(self, experience: Experience, old: int) -> None:
+        """Keep the network as it is for a teacher, before there is training on an experience that is not the first.
+
+        Args:
+            experience: what is to be learned.
+            old: how many outputs are old.
+        """
+        self.teacher.keep()
 
     def close(self, experience: Experience) -> None:
         """Let the teacher go, and the experience into the memory.

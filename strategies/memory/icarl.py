@@ -16,7 +16,6 @@ LwF.MC, here strategy `lwf` with form=multiclass.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -28,7 +27,7 @@ from scenarios.options import option
 from strategies.base import Setup
 from strategies.memory.beside_teacher import BesideTeacher
 from strategies.networks.network import OUT_OF_PLAY
-from strategies.phase import Phase, Step, Update
+from strategies.phase import Step
 from strategies.soft_targets import binary_distillation
 
 
@@ -58,22 +57,6 @@ class Icarl(BesideTeacher):
         """
         super().prepare(setup)
         self.means = next(self.network.parameters()).new_zeros(setup.scenario.num_outputs, self.network.num_features).detach()
-
-    def phases(self, experience: Experience) -> list[Phase]:
-        """Train on the experience and all exemplars beside the old network, then choose exemplars.
-
-        Args:
-            experience: what is to be learned.
-
-        Returns:
-            One phase.
-        """
-        old = self.known_before(experience)
-        update = Update(loss=partial(self.loss_beside_teacher, old=old), parameters=self.network.parameters)
-        begin = self.teacher.keep if old else None
-        return [
-            Phase(name="train", batches=self.joined(experience.train), updates=(update,), begin=begin, end=partial(self.close, experience))
-        ]
 
     def loss_beside_teacher(self, batch: Batch, old: int) -> Step:
         """Binary cross-entropies, the old outputs held to the old network's answers.

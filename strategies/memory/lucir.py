@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -31,7 +30,7 @@ from scenarios.options import option
 from strategies.base import Setup
 from strategies.memory.beside_teacher import BesideTeacher
 from strategies.networks.cosine import cosines, make_cosine
-from strategies.phase import Phase, Step, Update
+from strategies.phase import Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,24 +68,14 @@ class Lucir(BesideTeacher):
         super().prepare(setup)
         self.eta = make_cosine(self.network.head, self.config.scale)
 
-    def phases(self, experience: Experience) -> list[Phase]:
-        """Train on the experience and all exemplars beside the old network, then choose exemplars.
+    def start(self, experience: Experience, old: int) -> None:
+        """Keep the teacher, and give new classes their first weights.
 
         Args:
             experience: what is to be learned.
-
-        Returns:
-            One phase.
+            old: how many outputs are old.
         """
-        old = self.known_before(experience)
-        update = Update(loss=partial(self.loss_beside_teacher, old=old), parameters=self.network.parameters)
-        begin = partial(self._begin, experience, old) if old else None
-        return [
-            Phase(name="train", batches=self.joined(experience.train), updates=(update,), begin=begin, end=partial(self.close, experience))
-        ]
-
-    def _begin(self, experience: Experience, old: int) -> None:
-        self.teacher.keep()
+        super().start(experience, old)
         if self.config.imprint:
             self.imprint(experience, old)
 

@@ -287,6 +287,7 @@ def test_chunks_by_class_hold_fewer_classes():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"keep": "ce", "kd_weight": 2.0}, "strategy.kd_weight weighs no distillation with strategy.keep=ce"),
         ({"chunks": 3}, "strategy.source_batch=16 cannot be cut into strategy.chunks=3 equal chunks"),
         ({"source_batch": 1000}, "strategy.source_batch=1000 is more than the 72 examples of the source"),
         ({"parameters": "trunk+source-head"}, "needs a head that is trained, not strategy.head=random"),
