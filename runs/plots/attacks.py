@@ -169,10 +169,11 @@ def _heat(groups: Sequence[Group]) -> Figure | None:
     name = "Drop of the target's accuracy: victims against defences"
     whole, body = style.figure(max(0.62 * len(columns) + 2.2, 6.4), 0.45 * len(victims) + 2.2, name, _caption(groups))
     axes = body.subplots()
-    axes.imshow(numpy.ma.masked_invalid(values), cmap="OrRd", vmin=0, vmax=max(0.1, float(numpy.nanmax(values))), aspect="auto")
+    top = max(0.1, float(numpy.nanmax(values)))
+    axes.imshow(numpy.ma.masked_invalid(values), cmap="OrRd", vmin=0, vmax=top, aspect="auto")
     for (row, column), value in numpy.ndenumerate(values):
         if not numpy.isnan(value):
-            dark = value > 0.6 * numpy.nanmax(values)
+            dark = value > 0.6 * top
             look: dict[str, Any] = {"fontsize": 8, "gid": style.CELL, "color": "white" if dark else style.INK}
             axes.text(column, row, f"{100 * value:.1f}", ha="center", va="center", **look)
     axes.set_xticks(range(len(columns)), columns, rotation=40, ha="right", fontsize=8.5)

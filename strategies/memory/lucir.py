@@ -11,7 +11,8 @@ and exemplars, N_o those of old classes in it,
 The weights of old classes are held while new ones are learned, new classes begin at their mean direction (`imprint`), and exemplars are
 herded. As in the authors' code lambda grows with the old classes' share and the margin's term is a mean over K, where the paper prints the
 fraction the other way round and a sum. Their eta begins at 1 and has 160 passes to grow; in a few it would stay small, and answers soft, so
-that here it begins at 10. Not here: the fine-tuning on balanced data at the end of an experience, an addition of the code's,
+that here it begins at 10: of 1, 10 and 20 the best on validation examples of split-digits (100 exemplars, seeds 0 to 2). Not here: the
+fine-tuning on balanced data at the end of an experience, an addition of the code's,
 and a backbone without its last ReLU; here features are what the backbone gives.
 """
 
