@@ -34,6 +34,7 @@ from strategies.disposal.guard import TargetGuard
 from strategies.networks.network import Network
 from strategies.phase import Optimizer, Phase, Step, Update
 from strategies.soft_targets import distillation, frozen_copy
+from strategies.unread import refuse_unread
 
 ROLES = ("source", "target", "dispose")
 LOOKS, LOOKED_AT = 20, 1000
@@ -72,6 +73,9 @@ class DisposalConfig:
     reprobe: int = option(200, low=0)
     target_guard: float | None = option(None, low=0, high=1)
 
+    def __post_init__(self) -> None:
+        refuse_unread(self, "strategy", {"kd_weight": (self.keep != "ce", "keep=ce+kd")})
+
 
 class Disposal(Strategy):
     """Pre-train, transfer, dispose. A method overrides `term`, or the loss as a whole."""
@@ -101,8 +105,6 @@ class Disposal(Strategy):
                 "dispose, as in transfer-digits-glyphs or transfer-split-mnist"
             )
         self.source, self.target = stream[0], stream[1]
-        if self.config.keep == "ce" and self.config.kd_weight != 1:
-            raise UserError("strategy.kd_weight weighs no distillation with strategy.keep=ce; choose ce+kd, or leave it out")
         if self.gamma and len(self.source.train) < self.config.source_batch:
             there, asked = len(self.source.train), self.config.source_batch
             raise UserError(f"strategy.source_batch={asked} is more than the {there} examples of the source; choose at most {there}")
