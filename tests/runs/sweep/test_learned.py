@@ -18,7 +18,9 @@ from runs.sweep.specification import Search, Select, Sweep
 from runs.sweep.sweeping import How, run
 from runs.sweep.values import Range
 from scenarios.errors import UserError
-from tests.runs.sweep.test_executors import BASE, needs
+from tests.runs.sweep.test_executors import BASE
+
+pytest.importorskip("optuna", reason="the extra 'optuna' is not installed")
 
 RANGE = {"strategy": ("ewc",), "strategy.strength": Range(low=1e-4, high=1e4, log=True)}
 SELECT = Select(selection_seeds=(0,), report_seeds=(1,))
@@ -37,7 +39,6 @@ def searched(sweep: Sweep, failing: int | None = None) -> list[Point]:
     return expand(sweep, scores)[0]
 
 
-@needs("optuna")
 def test_points_follow_from_the_seed_and_the_scores_and_come_nearer_to_the_best() -> None:
     found = searched(SWEEP)
     assert [point.label for point in searched(SWEEP)] == [point.label for point in found] and len(found) == 24
@@ -48,7 +49,6 @@ def test_points_follow_from_the_seed_and_the_scores_and_come_nearer_to_the_best(
     assert len(searched(SWEEP, failing=2)) == 24
 
 
-@needs("optuna")
 def test_names_are_combined_and_lists_whole_numbers_and_single_points_have_their_place() -> None:
     vary: dict[str, Any] = {
         "strategy": ("naive", "ewc"),
@@ -72,7 +72,6 @@ def searched_like(sweep: Sweep) -> list[Point]:
     return expand(sweep, scores)[0]
 
 
-@needs("optuna")
 def test_a_sweep_keeps_the_books_and_goes_on_with_any_number_of_jobs(tmp_path: Path) -> None:
     sweep = replace(SWEEP, search=Search(method="optuna", samples=5, batch=2))
     run(sweep, tmp_path / "sweep", How(jobs=2, quiet=True))
